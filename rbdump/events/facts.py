@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What rendering an event needs to know of the dead kernel besides the record itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from rbdump.abi import Abi
+
+__all__ = ["Facts", "NoSymbols", "Symbols", "no_string"]
+
+
+class Symbols(Protocol):
+    """Names of last-boot addresses, each a mapping that spells any unsigned long as one printf conversion does."""
+
+    @property
+    def pS(self) -> Mapping[int, str]:  # noqa: N802
+        """``%pS``: ``name+0x12/0x340 [mod]``."""
+
+    @property
+    def ps(self) -> Mapping[int, str]:
+        """``%ps``: ``name [mod]``."""
+
+    @property
+    def pB(self) -> Mapping[int, str]:  # noqa: N802
+        """``%pB``: the call before a return address."""
+
+
+class _Hex(dict[int, str]):
+    """``0x%lx``, how the kernel spells an address that no symbol covers."""
+
+    def __missing__(self, addr: int) -> str:
+        text = self[addr] = f"{addr:#x}"
+        return text
+
+
+class NoSymbols:
+    """Symbols of a dump that has no symbol source."""
+
+    def __init__(self) -> None:
+        self.pS = self.ps = self.pB = _Hex()
+
+
+def no_string(addr: int) -> str | None:
+    """No string of the kernel's memory is known."""
+    return None
+
+
+@dataclass(slots=True)
+class Facts:
+    """Facts about the kernel that wrote the region."""
+
+    abi: Abi
+    symbols: Symbols
+    string_at: Callable[[int], str | None] = no_string
+    """The NUL-terminated string at a last-boot kernel address, None when it is not known."""
+    in_ns: bool = True
+    """The trace clock counts nanoseconds."""
