@@ -63,5 +63,13 @@ class RecordTable:
     @classmethod
     def empty(cls) -> RecordTable:
         """A table without rows."""
-        types = (np.uint64, np.uint16, np.int64, np.int32, np.int32, np.uint8, np.uint8, np.int64)
-        return cls(*(np.empty(0, dtype) for dtype in types))
+        return cls(
+            ts=np.empty(0, np.uint64),
+            cpu=np.empty(0, np.uint16),
+            offset=np.empty(0, np.int64),
+            length=np.empty(0, np.int32),
+            subbuf=np.empty(0, np.int32),
+            epoch=np.empty(0, np.uint8),
+            state=np.empty(0, np.uint8),
+            lost=np.empty(0, np.int64),
+        )
