@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Opens what the user names: a plain file (mapped, read-only), a compressed one, or standard input.
+
+What a file is, is decided by its first bytes, never by its name. Compressed input that ends early or is damaged
+yields what could be decompressed, and a finding; sizes that a compressed file claims are never believed.
+"""
+
+from __future__ import annotations
+
+import lzma
+import mmap
+import os
+import stat
+import sys
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from rbdump.errors import InputError, RbdumpError, SourceError
+from rbdump.findings import Finding, Severity
+
+if TYPE_CHECKING or sys.version_info < (3, 14):
+    from backports import zstd
+else:
+    from compression import zstd
+
+__all__ = ["DECOMPRESSED_LIMIT", "Input", "describe", "load_input", "load_source", "open_bytes"]
+
+DECOMPRESSED_LIMIT = 4 << 30
+"""Most bytes that one compressed input may become (the rest is left out, with a finding) and that a pipe may give."""
+
+_STEP_IN = 1 << 16
+_STEP_OUT = 1 << 20
+_XZ_MEMORY = 1 << 30
+
+_COMPRESSED = ((b"\x1f\x8b", "gzip"), (b"\xfd7zXZ\x00", "xz"), (b"\x28\xb5\x2f\xfd", "zstd"))
+
+_SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
+    (0, b"\x17\x08\x44tracing", "a trace.dat file of trace-cmd"),
+    (0, b"PERFILE2", "a perf.data file"),
+    (0, b"KDUMP   ", "a compressed kdump (makedumpfile)"),
+    (0, b"makedumpfile", "a flattened kdump (makedumpfile -F)"),
+    (0, b"EMiL", "a LiME memory dump"),
+    (0, b"QFI\xfb", "a qcow2 disk image"),
+    (0, b"DBGC", "a ramoops (pstore) zone"),
+    (0, b"CGBD", "a big-endian ramoops (pstore) zone"),
+    (0, b"\x1f\x8b", "gzip"),
+    (0, b"\xfd7zXZ\x00", "xz"),
+    (0, b"\x28\xb5\x2f\xfd", "zstd"),
+    (0, b"BZh", "bzip2"),
+    (0, b"\x04\x22\x4d\x18", "lz4"),
+    (0, b"PK\x03\x04", "a zip archive"),
+    (257, b"ustar", "a tar archive"),
+    (0x202, b"HdrS", "an x86 kernel image (bzImage)"),
+    (56, b"ARM\x64", "an arm64 kernel image"),
+    (0x24, b"\x18\x28\x6f\x01", "an arm kernel image (zImage)"),
+    (0, b"MZ", "an EFI program"),
+    (0, b"\x9f\xeb\x01", "BTF type data"),
+    (0, b"\xeb\x9f\x01", "BTF type data"),
+)
+
+
+@dataclass(slots=True)
+class Input:
+    """The bytes of one input, decompressed when they were compressed."""
+
+    data: npt.NDArray[np.uint8]
+    """Read-only; a mapping of the file where it is a plain file."""
+    name: str
+    """The path as the user gave it; ``-`` is standard input."""
+    findings: list[Finding] = field(default_factory=list)
+    compression: str | None = None
+    """``gzip``, ``xz``, ``zstd``; None for plain input."""
+
+
+class _Decompressor(Protocol):
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def needs_input(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, max_length: int) -> bytes: ...
+
+
+class _Gunzip:
+    """zlib's decompressor with the interface that lzma and zstd share."""
+
+    def __init__(self) -> None:
+        self._stream = zlib.decompressobj(31)
+
+    @property
+    def eof(self) -> bool:
+        return self._stream.eof
+
+    @property
+    def needs_input(self) -> bool:
+        return not self._stream.unconsumed_tail
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._stream.unused_data
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        return self._stream.decompress(self._stream.unconsumed_tail + data, max_length)
+
+
+_OPENERS: dict[str, Callable[[], _Decompressor]] = {
+    "gzip": _Gunzip,
+    "xz": lambda: lzma.LZMADecompressor(memlimit=_XZ_MEMORY),
+    "zstd": zstd.ZstdDecompressor,
+}
+_ERRORS = (zlib.error, lzma.LZMAError, zstd.ZstdError, EOFError, MemoryError)
+
+
+def _damaged(code: str, message: str) -> Finding:
+    return Finding(Severity.ERROR, code, message)
+
+
+def _decompress(raw: memoryview, kind: str, limit: int) -> tuple[bytearray, list[Finding]]:
+    """All members of a compressed input, up to ``limit`` bytes; what stops it early is a finding."""
+    out = bytearray()
+    stream = _OPENERS[kind]()
+    position = 0
+    while True:
+        if stream.eof:
+            rest = stream.unused_data + bytes(raw[position : position + 16])
+            magic = next(magic for magic, name in _COMPRESSED if name == kind)
+            if not rest.startswith(magic):
+                if (stream.unused_data + bytes(raw[position:])).strip(b"\0"):
+                    text = f"what follows the {kind} stream of {len(out)} bytes is not {kind} and was left out"
+                    return out, [Finding(Severity.WARNING, "compressed-trailing-bytes", text)]
+                return out, []
+            position -= len(stream.unused_data)
+            stream = _OPENERS[kind]()
+        chunk = b""
+        if stream.needs_input:
+            chunk = bytes(raw[position : position + _STEP_IN])
+            position += len(chunk)
+        try:
+            piece = stream.decompress(chunk, _STEP_OUT)
+        except _ERRORS as error:
+            text = f"the {kind} stream is damaged ({error}); {len(out)} bytes could be decompressed"
+            return out, [_damaged("compressed-input-damaged", text)]
+        out += piece
+        if len(out) > limit:
+            del out[limit:]
+            text = f"the {kind} stream holds more than {limit} bytes; the rest was left out"
+            return out, [_damaged("compressed-input-too-large", text)]
+        if not piece and not chunk and not stream.eof:
+            text = f"the {kind} stream ends in the middle; {len(out)} bytes could be decompressed"
+            return out, [_damaged("compressed-input-truncated", text)]
+
+
+def _read_stream(file: BinaryIO, name: str, error: type[RbdumpError], limit: int) -> npt.NDArray[np.uint8]:
+    """All of a pipe or device, which has no size to look at beforehand."""
+    out = bytearray()
+    while piece := file.read(_STEP_OUT):
+        out += piece
+        if len(out) > limit:
+            raise error(f"{name}: gives more than {limit} bytes; copy the part that matters into a file")
+    data = np.frombuffer(out, np.uint8)
+    data.flags.writeable = False
+    return data
+
+
+def _read(path: str, error: type[RbdumpError], limit: int) -> npt.NDArray[np.uint8]:
+    if path == "-":
+        return _read_stream(sys.stdin.buffer, "standard input", error, limit)
+    try:
+        with open(path, "rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            if stat.S_ISREG(mode) and os.fstat(file.fileno()).st_size:
+                return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+            return _read_stream(file, path, error, limit)
+    except IsADirectoryError:
+        raise error(f"{path}: is a directory, where a file is wanted") from None
+    except (OSError, ValueError) as reason:
+        words = getattr(reason, "strerror", None) or str(reason)
+        raise error(f"{path}: cannot be read: {words}") from None
+
+
+def _load(path: str, error: type[RbdumpError], limit: int) -> Input:
+    data = _read(path, error, limit)
+    name = "standard input" if path == "-" else path
+    if not len(data):
+        raise error(f"{name}: is empty")
+    head = data[:8].tobytes()
+    kind = next((kind for magic, kind in _COMPRESSED if head.startswith(magic)), None)
+    if kind is None:
+        return Input(data, path)
+    out, findings = _decompress(data.data, kind, limit)
+    if not out:
+        reason = findings[0].message if findings else f"the {kind} stream holds no bytes"
+        raise error(f"{name}: {reason}")
+    plain = np.frombuffer(out, np.uint8)
+    plain.flags.writeable = False
+    return Input(plain, path, findings, kind)
+
+
+def load_input(path: str, *, limit: int = DECOMPRESSED_LIMIT) -> Input:
+    """The bytes of ``path`` (``-``: standard input), .gz, .xz and .zst decompressed. InputError when unreadable."""
+    return _load(path, InputError, limit)
+
+
+def load_source(path: str, *, limit: int = DECOMPRESSED_LIMIT) -> Input:
+    """As `load_input`, for a tracefs copy, a symbol table or an image: SourceError when unreadable."""
+    return _load(path, SourceError, limit)
+
+
+def open_bytes(path: str) -> bytes:
+    """The whole of a small file beside the region, decompressed. SourceError when unreadable or cut off."""
+    source = load_source(path)
+    for finding in source.findings:
+        if finding.severity is Severity.ERROR:
+            raise SourceError(f"{path}: {finding.message}")
+    return source.data.tobytes()
+
+
+def _describe_elf(head: bytes) -> str:
+    order: Literal["big", "little"] = "big" if head[5:6] == b"\x02" else "little"
+    kind = int.from_bytes(head[16:18], order) if len(head) >= 18 else 0
+    return {
+        1: "an ELF object (a kernel module?)",
+        2: "an ELF program (a vmlinux?)",
+        3: "an ELF shared object (a relocatable vmlinux?)",
+        4: "an ELF core dump",
+    }.get(kind, "an ELF file")
+
+
+def describe(data: npt.NDArray[np.uint8]) -> str:
+    """What bytes that are no region look like, for people: ``an ELF core dump``, ``text``, ``all zero bytes``."""
+    if not len(data):
+        return "an empty file"
+    head = data[:4096].tobytes()
+    if head.startswith(b"\x7fELF"):
+        return _describe_elf(head)
+    for offset, magic, words in _SIGNATURES:
+        if head.startswith(magic, offset):
+            return words
+    for value, words in ((0, "all zero bytes"), (0xFF, "all 0xff bytes")):
+        if data[0] == value and all(
+            bool((data[at : at + (1 << 24)] == value).all()) for at in range(0, len(data), 1 << 24)
+        ):
+            return words
+    if not any(byte < 9 or 13 < byte < 27 or 27 < byte < 32 or byte == 127 for byte in head):
+        if head.lstrip().startswith(b"# tracer:"):
+            return "text, the kernel's own `trace` file"
+        return "text"
+    return "binary data of an unknown kind"
