@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Spells addresses as the kernel does: %pS, %ps and %pB of vsprintf, and the names of function events.
+
+Mirrors __sprint_symbol() (kernel/kallsyms.c) and seq_print_ip_sym() (kernel/trace/trace_output.c).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable
+
+from rbdump.abi import Abi
+from rbdump.symbols.table import SymbolTable
+
+__all__ = ["Memo", "Symbolizer"]
+
+_MAX_MEMO = 1 << 18
+# kretprobe_trampoline_addr(): a return address that a kretprobe has replaced says nothing
+_TRAMPOLINES = ("arch_rethook_trampoline", "__kretprobe_trampoline", "kretprobe_trampoline")
+
+
+class Memo(dict[int, str]):
+    """Texts of addresses, made on first use: ``list(map(memo.__getitem__, column.tolist()))``."""
+
+    __slots__ = ("_spell",)
+
+    def __init__(self, spell: Callable[[int], str]) -> None:
+        super().__init__()
+        self._spell = spell
+
+    def __missing__(self, addr: int) -> str:
+        if len(self) >= _MAX_MEMO:  # a column of data values, not of code addresses
+            self.clear()
+        text = self[addr] = self._spell(addr)
+        return text
+
+
+class Symbolizer:
+    """Texts of last-boot addresses; without a table every address is unknown, as for a kernel without kallsyms."""
+
+    def __init__(self, table: SymbolTable | None, abi: Abi) -> None:
+        self.table = table
+        self.abi = abi
+        self._mask = abi.long_mask
+        self._begin: list[int] = []
+        self._end: list[int] = []
+        if table is not None:
+            begin, end, self._row, self._stop = table.intervals
+            self._begin, self._end = begin.tolist(), end.tolist()
+        self.pS = Memo(self._spell_offset)
+        """``name+0x12/0x340 [module]``"""
+        self.ps = Memo(self._spell_name)
+        """``name [module]``"""
+        self.pB = Memo(self._spell_return)
+        """``name+0x12/0x340 [module]`` of a return address: the symbol of the call before it."""
+        self.func = Memo(self._spell_function)
+        """``name`` as function events and stack traces print it; ``0`` for 0, ``0x%08lx`` for unknown."""
+
+    def lookup(self, addr: int) -> tuple[str, int, int, str] | None:
+        """(name, bytes into the symbol, size of the symbol, module or empty); None where the kernel finds nothing."""
+        at = bisect_right(self._begin, addr) - 1
+        if at < 0 or addr >= self._end[at] or self.table is None:
+            return None
+        row = int(self._row[at])
+        start = int(self.table.addrs[row])
+        return self.table.names[row], addr - start, int(self._stop[at]) - start, self.table.module_of(row)
+
+    def _spell_offset(self, addr: int) -> str:
+        addr &= self._mask
+        found = self.lookup(addr)
+        if found is None:
+            return f"0x{addr:x}"
+        name, offset, size, module = found
+        return f"{name}+{offset:#x}/{size:#x} [{module}]" if module else f"{name}+{offset:#x}/{size:#x}"
+
+    def _spell_return(self, addr: int) -> str:
+        addr &= self._mask
+        found = self.lookup((addr - 1) & self._mask)
+        if found is None:
+            return f"0x{addr:x}"
+        name, offset, size, module = found
+        return f"{name}+{offset + 1:#x}/{size:#x} [{module}]" if module else f"{name}+{offset + 1:#x}/{size:#x}"
+
+    def _spell_name(self, addr: int) -> str:
+        addr &= self._mask
+        found = self.lookup(addr)
+        if found is None:
+            return f"0x{addr:x}"
+        return f"{found[0]} [{found[3]}]" if found[3] else found[0]
+
+    def _spell_function(self, addr: int) -> str:
+        addr &= self._mask
+        if addr == 0:
+            return "0"
+        found = self.lookup(addr)
+        if found is None:
+            return f"0x{addr:08x}"
+        if found[1] == 0 and found[0] in _TRAMPOLINES:
+            return "[unknown/kretprobe'd]"
+        return found[0]

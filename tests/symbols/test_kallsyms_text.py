@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import lzma
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rbdump.errors import RbdumpError, SourceError
+from rbdump.symbols.kallsyms_text import load_kallsyms
+
+TEXT = b"ffffffff81000000 T _stext\nffffffff81000010 t f\nffffffff81000020 B _end\nffffffffc0000000 t g\t[mod]\n"
+
+
+def test_columns() -> None:
+    table = load_kallsyms(TEXT)
+    assert table.addrs.tolist() == [0xFFFF_FFFF_8100_0000 + n for n in (0, 16, 32)] + [0xFFFF_FFFF_C000_0000]
+    assert list(table.names) == ["_stext", "f", "_end", "g"]
+    assert table.types.tobytes() == b"TtBt"
+    assert table.modules == ("mod",)
+    assert table.owners.tolist() == [-1, -1, -1, 0]
+    assert not table.findings
+
+
+def test_other_spellings() -> None:
+    upper = load_kallsyms(TEXT.upper().replace(b"T F\n", b"T f\n"))
+    assert upper.addrs.tolist() == load_kallsyms(TEXT).addrs.tolist()
+    assert list(load_kallsyms(TEXT.replace(b"\n", b"\r\n")).names) == ["_stext", "f", "_end", "g"]
+    assert list(load_kallsyms(TEXT[:-1]).names) == ["_stext", "f", "_end", "g"]
+    assert list(load_kallsyms(b"\n" + TEXT).names) == ["_stext", "f", "_end", "g"]
+
+
+def test_other_lines_are_counted() -> None:
+    many = b"".join(b"%016x t f%d\n" % (0xFFFF_FFFF_8100_0000 + n, n) for n in range(200))
+    table = load_kallsyms(many + b"                 U undefined\nzzzzzzzz81000000 t f\nffff\n")
+    assert len(table) == 200
+    assert [finding.code for finding in table.findings] == ["kallsyms-lines-skipped"]
+    assert " 3 lines" in table.findings[0].message
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b"", "no line looks like"),
+        (b"hello\nworld\n", "no line looks like"),
+        (b"0000000000000000 T _stext\n0000000000000000 T f\n", "all addresses are 0"),
+    ],
+)
+def test_refuses_what_is_no_symbol_list(text: bytes, words: str) -> None:
+    with pytest.raises(SourceError, match=words):
+        load_kallsyms(text)
+
+
+def test_opens_compressed_files(tmp_path: Path) -> None:
+    path = tmp_path / "kallsyms.xz"
+    path.write_bytes(lzma.compress(TEXT))
+    assert len(load_kallsyms(str(path))) == 4
+
+
+@given(st.lists(st.tuples(st.integers(0, len(TEXT) - 1), st.sampled_from(b"\n\t [] 0fzT\x00\xff")), max_size=12))
+def test_damaged_text_is_read_or_refused(edits: list[tuple[int, int]]) -> None:
+    text = bytearray(TEXT)
+    for place, byte in edits:
+        text[place] = byte
+    try:
+        table = load_kallsyms(bytes(text))
+    except RbdumpError:
+        return
+    assert len(list(table.names)) == len(table.addrs) == len(table.types) == len(table.owners)
