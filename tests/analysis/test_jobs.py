@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+
+import pytest
+
+from rbdump.analysis.jobs import write_slices
+from rbdump.errors import OutputError
+
+
+def render(index: int) -> bytes:
+    time.sleep(0.002 * (index % 3))  # workers become ready out of order
+    return f"slice {index}\n".encode() * 50
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 3, 8])
+@pytest.mark.parametrize("count", [0, 1, 2, 7, 23])
+def test_slices_come_in_order(jobs: int, count: int) -> None:
+    with tempfile.TemporaryFile() as file:
+        write_slices(file.fileno(), count, render, lambda: [os.getpid()], jobs)
+        file.seek(0)
+        assert file.read() == b"".join(render(i) for i in range(count))
+
+
+def test_each_worker_reports_once() -> None:
+    with tempfile.TemporaryFile() as file:
+        pids = write_slices(file.fileno(), 9, render, lambda: [os.getpid()], 3)
+    assert len(set(pids)) == 3
+    assert os.getpid() not in pids
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_a_full_disk_is_one_error(jobs: int) -> None:
+    with open("/dev/full", "wb", buffering=0) as full, pytest.raises(OutputError, match="No space left"):
+        write_slices(full.fileno(), 9, render, list, jobs)
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_a_closed_pipe_ends_all_processes_by_sigpipe(jobs: int) -> None:
+    code = (
+        "import signal; signal.signal(signal.SIGPIPE, signal.SIG_DFL);"
+        "from rbdump.analysis.jobs import write_slices;"
+        f"write_slices(1, 10**6, lambda i: b'x' * 65536, list, {jobs})"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.read(10)
+        process.stdout.close()
+        assert process.wait(timeout=20) == -13
+        assert process.stderr.read() == b""
