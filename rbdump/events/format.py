@@ -39,7 +39,7 @@ class Field:
     offset: int
     """Bytes from the start of struct trace_entry."""
     size: int
-    """Bytes; 4 for ``__data_loc`` and ``__rel_loc``."""
+    """Bytes; 4 for ``__data_loc`` and ``__rel_loc`` (8 in synthetic events, whose first 4 are the u32)."""
     signed: bool
     array_length: int | None = None
     """Number of elements of a fixed array; None for a scalar and for dynamic arrays."""
@@ -140,8 +140,9 @@ def _parse_field(line: str, where: str, long_size: int) -> Field:
     offset, size = int(match["offset"]), int(match["size"])
     signed = match["signed"] == "1"
     if base.startswith(("__data_loc", "__rel_loc")):
-        if size != 4:
-            raise FormatError(f"{where}: the dynamic field {name} has {size} bytes, not 4")
+        # Synthetic events keep the u32 at the start of a slot of 8 bytes, and say 8.
+        if size not in (4, 8):
+            raise FormatError(f"{where}: the dynamic field {name} has {size} bytes, neither 4 nor 8")
         inner = base.split(None, 1)[1] if " " in base else ""
         element = _element_size(inner.removesuffix("[]").strip(), long_size) or 1
         return Field(base + array, name, offset, size, signed, None, element)
@@ -165,7 +166,8 @@ def parse_format(
     kernel looks events up by it), ``long_size`` the bytes of an ``unsigned long`` where it was written.
     FormatError when the text is no format file.
     """
-    where = origin or f"format of {system or '?'}:{name or '?'}"
+    what = f"format of {system}:{name}" if system and name else f"format of {name}" if name else "format file"
+    where = f"{origin}: {what}" if origin else what
     if len(text) > _LIMIT:
         raise FormatError(f"{where}: {len(text)} characters are too many for a format file")
     head, separator, print_fmt = text.partition("\nprint fmt:")

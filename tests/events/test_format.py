@@ -79,6 +79,7 @@ def test_the_folder_names_the_event() -> None:
         ("__data_loc cpumask_t mask", 4, ("__data_loc cpumask_t", "mask", None, 8)),
         ("__data_loc struct x *[] list", 4, ("__data_loc struct x *[]", "list", None, 8)),
         ("__data_loc struct odd[] list", 4, ("__data_loc struct odd[]", "list", None, 1)),
+        ("__data_loc char[] who", 8, ("__data_loc char[]", "who", None, 1)),
         ("u8 none[0]", 0, ("u8[0]", "none", None, 1)),
         ("enum state s", 4, ("enum state", "s", None, 4)),
     ],
@@ -118,8 +119,8 @@ def test_an_event_without_print_fmt() -> None:
         (SWITCH.replace("offset:24;", "offset:" + "9" * 5000 + ";"), "this is no field line"),
         (SWITCH[: SWITCH.index("prev_pid;")], "ends in the middle of a line"),
         (
-            SWITCH.replace("text;	offset:32;	size:4;", "text;	offset:32;	size:8;"),
-            "dynamic field text has 8 bytes",
+            SWITCH.replace("text;	offset:32;	size:4;", "text;	offset:32;	size:2;"),
+            "dynamic field text has 2 bytes",
         ),
         ("x" * 2_000_000, "too many"),
     ],

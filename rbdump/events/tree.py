@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The files of a tracefs copy by path, whether it is a folder or a tar archive; nothing is extracted to disk.
+
+Tar headers are read by hand (POSIX ustar and pax, GNU long names, the old form without magic): of thousands of small
+members only a few are looked into. Sizes in headers are checked against the archive, paths are only compared.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from rbdump.errors import SourceError
+from rbdump.findings import Finding, Severity
+from rbdump.inputs import describe, load_source
+
+__all__ = ["Tree", "load_tree"]
+
+_BLOCK = 512
+_MAX_FILES = 200_000
+_MAX_DEPTH = 10
+_MAX_FILE = 64 << 20
+_PAX_RECORD = re.compile(rb"(\d{1,9}) ([^=\n]{1,64})=")
+# Reading these of a mounted tracefs blocks, or is endless; none is needed.
+_PRUNED = frozenset({"per_cpu", "rv", "trace_stat"})
+
+
+@dataclass(slots=True)
+class Tree:
+    """Files by path, with ``/`` between the parts and no leading ``./``; read only when asked for."""
+
+    path: str
+    findings: list[Finding]
+    _readers: dict[str, Callable[[], bytes]] = field(default_factory=dict)
+    unreadable: int = 0
+    """Files that could not be read so far."""
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._readers)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._readers
+
+    def read(self, name: str) -> bytes | None:
+        """The bytes of a file; None when it is not there or cannot be read (`unreadable` counts those)."""
+        reader = self._readers.get(name)
+        if reader is None:
+            return None
+        try:
+            return reader()
+        except OSError:
+            self.unreadable += 1
+            return None
+
+
+def _file_reader(path: str) -> Callable[[], bytes]:
+    def read() -> bytes:
+        with open(path, "rb") as file:
+            return file.read(_MAX_FILE)
+
+    return read
+
+
+def _folder(path: str) -> Tree:
+    tree = Tree(path, [])
+    for folder, folders, files in os.walk(path):
+        relative = os.path.relpath(folder, path).replace(os.sep, "/")
+        prefix = "" if relative == "." else relative + "/"
+        depth = prefix.count("/")
+        folders[:] = sorted(name for name in folders if name not in _PRUNED) if depth < _MAX_DEPTH else []
+        for name in sorted(files):
+            tree._readers[prefix + name] = _file_reader(os.path.join(folder, name))
+        if len(tree._readers) > _MAX_FILES:
+            raise SourceError(f"{path}: holds more than {_MAX_FILES} files; name the folder that `events/` lies in")
+    return tree
+
+
+def _number(raw: bytes) -> int:
+    """A number of a tar header: octal digits, or base 256 when the top bit is set. -1 when it is neither."""
+    if raw[0] & 0x80:
+        return int.from_bytes(raw[1:], "big") if raw[0] == 0x80 else -1
+    digits = raw.strip(b" \0")
+    if not digits:
+        return 0
+    return int(digits, 8) if re.fullmatch(rb"[0-7]{1,22}", digits) else -1
+
+
+def _is_header(block: bytes) -> bool:
+    return len(block) == _BLOCK and _number(block[148:156]) == sum(block) - sum(block[148:156]) + 8 * 32
+
+
+def _pax(data: bytes) -> dict[bytes, bytes]:
+    """The records ``LENGTH KEY=VALUE\\n`` of a pax header."""
+    found: dict[bytes, bytes] = {}
+    position = 0
+    while match := _PAX_RECORD.match(data, position):
+        end = position + int(match[1])
+        if end <= match.end() or end > len(data):
+            break
+        found[match[2]] = data[match.end() : end - 1]
+        position = end
+    return found
+
+
+def _text(raw: bytes) -> str:
+    parts = raw.split(b"\0", 1)[0].decode("utf-8", "surrogateescape").split("/")
+    return "/".join(part for part in parts if part not in ("", "."))
+
+
+def _slice_reader(data: memoryview, begin: int, end: int) -> Callable[[], bytes]:
+    return lambda: bytes(data[begin:end])
+
+
+def _tar(path: str, data: memoryview, findings: list[Finding]) -> Tree:
+    tree = Tree(path, findings)
+    position = members = 0
+    override: dict[bytes, bytes] = {}
+    problem = "is where the archive ends, without the mark of its end"
+    while position + _BLOCK <= len(data):
+        block = bytes(data[position : position + _BLOCK])
+        if not block.strip(b"\0"):
+            problem = ""
+            break
+        begin = position + _BLOCK
+        if not _is_header(block):
+            problem = "is no tar header"
+            break
+        size = _number(override[b"size"]) if b"size" in override else _number(block[124:136])
+        if b"size" in override:
+            digits = override[b"size"]
+            size = int(digits) if re.fullmatch(rb"\d{1,18}", digits) else -1
+        kind = block[156:157]
+        if kind in b"1256" and kind:
+            size = 0
+        if size < 0 or begin + size > len(data):
+            problem = "begins a member that ends outside the archive"
+            break
+        members += 1
+        if members > _MAX_FILES:
+            problem = f"lies behind {_MAX_FILES} members, and no more are read"
+            break
+        position = begin + -(-size // _BLOCK) * _BLOCK
+        if kind == b"x" and size <= _MAX_FILE:
+            override.update(_pax(bytes(data[begin : begin + size])))
+            continue
+        if kind == b"L" and size <= _BLOCK * 16:
+            override[b"path"] = bytes(data[begin : begin + size])
+            continue
+        if kind in (b"g", b"K", b"x", b"L"):
+            continue
+        prefix = block[345:500].split(b"\0", 1)[0] if block[257:262] == b"ustar" and block[262:263] != b" " else b""
+        name = _text(override.get(b"path") or (prefix + b"/" if prefix else b"") + block[:100].split(b"\0", 1)[0])
+        linked = _text(override.get(b"linkpath") or block[157:257])
+        override = {}
+        if kind in (b"0", b"\0", b"7") and size <= _MAX_FILE:
+            tree._readers[name] = _slice_reader(data, begin, begin + size)
+        elif kind == b"1" and linked in tree._readers:
+            tree._readers[name] = tree._readers[linked]
+    if problem:
+        text = (
+            f"{path}: the tar block at offset {position:#x} {problem}; {len(tree._readers)} files were found before it"
+        )
+        findings.append(Finding(Severity.WARNING, "tracefs-archive-damaged", text))
+    return tree
+
+
+def load_tree(path: str) -> Tree:
+    """The files of a folder or a tar archive (plain, .gz, .xz, .zst). SourceError when it is neither."""
+    if os.path.isdir(path):
+        return _folder(path)
+    source = load_source(path)
+    findings = [Finding(f.severity, f.code, f"{path}: {f.message}") for f in source.findings]
+    if not _is_header(source.data[:_BLOCK].tobytes()):
+        raise SourceError(
+            f"{path}: a copy of tracefs is a folder or a tar archive, and this looks like {describe(source.data)}"
+        )
+    return _tar(path, source.data.data, findings)
