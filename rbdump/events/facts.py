@@ -9,14 +9,14 @@ from typing import Protocol
 
 from rbdump.abi import Abi
 
-__all__ = ["Facts", "NoSymbols", "Symbols", "no_string"]
+__all__ = ["Facts", "NoSymbols", "Symbols", "no_addr", "no_string"]
 
 
 class Symbols(Protocol):
     """Names of last-boot addresses, each a mapping that spells any unsigned long as one printf conversion does."""
 
     @property
-    def pS(self) -> Mapping[int, str]:  # noqa: N802
+    def pS(self) -> Mapping[int, str]:
         """``%pS``: ``name+0x12/0x340 [mod]``."""
 
     @property
@@ -24,8 +24,12 @@ class Symbols(Protocol):
         """``%ps``: ``name [mod]``."""
 
     @property
-    def pB(self) -> Mapping[int, str]:  # noqa: N802
+    def pB(self) -> Mapping[int, str]:
         """``%pB``: the call before a return address."""
+
+    @property
+    def func(self) -> Mapping[int, str]:
+        """As function events and stacks print it: the bare name, ``0`` for 0, ``0x%08lx`` for unknown."""
 
 
 class _Hex(dict[int, str]):
@@ -36,15 +40,29 @@ class _Hex(dict[int, str]):
         return text
 
 
+class _PaddedHex(dict[int, str]):
+    """``0x%08lx`` and 0, how function events and stacks spell an address that no symbol covers."""
+
+    def __missing__(self, addr: int) -> str:
+        text = self[addr] = f"0x{addr:08x}" if addr else "0"
+        return text
+
+
 class NoSymbols:
     """Symbols of a dump that has no symbol source."""
 
     def __init__(self) -> None:
         self.pS = self.ps = self.pB = _Hex()
+        self.func = _PaddedHex()
 
 
 def no_string(addr: int) -> str | None:
     """No string of the kernel's memory is known."""
+    return None
+
+
+def no_addr(name: str) -> int | None:
+    """No symbol is known."""
     return None
 
 
@@ -58,3 +76,5 @@ class Facts:
     """The NUL-terminated string at a last-boot kernel address, None when it is not known."""
     in_ns: bool = True
     """The trace clock counts nanoseconds."""
+    addr_of: Callable[[str], int | None] = no_addr
+    """The last-boot address of a symbol of the kernel proper, None when it is not known."""
