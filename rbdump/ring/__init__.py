@@ -1,2 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bytes to records: the region, its sub-buffers and the walk. Mirrors kernel/trace/ring_buffer.c, knows no event."""
+
+from __future__ import annotations
+
+from rbdump.ring.decode import walk_region
+from rbdump.ring.open import find_regions, open_region
+from rbdump.ring.records import RecordState, RecordTable
+from rbdump.ring.region import CpuBuffer, Region, ScratchModule
+from rbdump.ring.subbufs import Subbufs, SubbufState
+
+__all__ = [
+    "CpuBuffer",
+    "RecordState",
+    "RecordTable",
+    "Region",
+    "ScratchModule",
+    "SubbufState",
+    "Subbufs",
+    "find_regions",
+    "open_region",
+    "walk_region",
+]

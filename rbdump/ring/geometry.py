@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where each CPU's header and sub-buffers lie, and how many CPUs there are: nothing stores it, all of it is derived.
+
+Mirrors rb_range_meta_init() and rb_range_buffer() (kernel/trace/ring_buffer.c). The header of CPU c, its `buffers[]`
+and then, at the next multiple of the sub-buffer size counted from the region's start, its sub-buffers; CPU c+1
+begins right behind them. All CPUs have the same number of sub-buffers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from rbdump.errors import NotARegionError
+from rbdump.ring.identify import MIN_SUBBUFS, SUBBUF_SIZES, Identity
+from rbdump.ring.structs import member_offset, struct_parse
+from rbdump.ring.subbufs import parse_subbufs
+
+__all__ = ["Chunk", "Geometry", "derive_geometry", "looks_like_subbufs", "nr_subbufs_for"]
+
+Bytes = npt.NDArray[np.uint8]
+
+MAX_CPUS = 8192
+"""NR_CPUS of the largest configuration."""
+MAX_CLAIMS = 32
+"""Different sizes that are tried; a region whose headers disagree more than this is noise."""
+MAX_LOST_HEADERS = 64
+"""CPUs in a row whose headers may be destroyed before the search for another one ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """The memory of one CPU, as offsets in the input."""
+
+    header: int
+    data: int
+    evidence: int
+    """How much of its header is as it should be: 0 nothing, 3 sub-buffer size, number and array of indices."""
+
+    @property
+    def plausible(self) -> bool:
+        """A header stands there, perhaps damaged."""
+        return self.evidence >= 2
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """The sizes that all CPUs share, and the chunk of each CPU."""
+
+    subbuf_size: int
+    nr_subbufs: int
+    chunks: tuple[Chunk, ...]
+    end: int
+    """Offset in the input behind the last chunk; it lies behind the input's end when that is truncated."""
+
+
+def nr_subbufs_for(identity: Identity, size: int, cpus: int, subbuf_size: int) -> int:
+    """Sub-buffers that the kernel gives each of ``cpus`` CPUs in a region of ``size`` bytes; 0 when they do not fit."""
+    header, start = int(identity.structs.cpu_meta.sizeof()), identity.cpus_offset
+    per_cpu = size // cpus
+    if identity.structs.meta is not None:
+        # The kernel adds the size of a CPU's header here, where it means the global one.
+        long = identity.structs.abi.long_size
+        start += -(-header // long) * long - int(identity.structs.meta.sizeof())
+        per_cpu = (size - start) // cpus
+    count = (per_cpu - header) // (subbuf_size + 4)
+    while count >= 3:
+        position = start
+        for _ in range(cpus):
+            position = _align(position + header + 4 * count, subbuf_size) + subbuf_size * count
+        if position <= size:
+            return count
+        count -= 1
+    return 0
+
+
+def derive_geometry(data: Bytes, identity: Identity, total_size: int | None = None) -> Geometry:
+    """Sizes and positions of all CPUs. NotARegionError when no header says how large a sub-buffer is.
+
+    ``total_size`` is what the region says of itself; it decides only when it fits what is found.
+    """
+    room = len(data) - identity.offset
+    sizes = {room} if total_size is None else {room, total_size}
+    best: tuple[tuple[int, bool, int], Geometry] | None = None
+    for subbuf_size, nr_subbufs in _claims(data, identity, sizes):
+        geometry = _lay_out(data, identity, subbuf_size, nr_subbufs, sizes)
+        fits = any(nr_subbufs_for(identity, size, len(geometry.chunks), subbuf_size) == nr_subbufs for size in sizes)
+        hits = [chunk.evidence for chunk in geometry.chunks if chunk.plausible]
+        score = (len(hits), fits, sum(hits))
+        if hits and (best is None or score > best[0]):
+            best = score, geometry
+        if fits and len(hits) == len(geometry.chunks):
+            break
+    if best is None:
+        raise NotARegionError(
+            f"the headers of all CPUs behind offset {identity.offset:#x} are destroyed: no sub-buffer size is left"
+        )
+    return best[1]
+
+
+def looks_like_subbufs(data: Bytes, identity: Identity, at: int, subbuf_size: int, nr_subbufs: int) -> bool:
+    """Whether ``nr_subbufs`` sub-buffers lie at ``at``: all say possible sizes, and some hold something."""
+    structs = identity.structs
+    header = int(structs.subbuf.sizeof())
+    if at < 0 or at + subbuf_size * nr_subbufs > len(data):
+        return False
+    subbufs = parse_subbufs(data, at, nr_subbufs, subbuf_size, header, structs.abi)
+    possible = subbufs.size <= subbuf_size - header
+    used = possible & (subbufs.size > 0) & (subbufs.size % 4 == 0) & (subbufs.time_stamp != 0)
+    return bool(np.count_nonzero(possible) * 10 >= nr_subbufs * 9 and used.any())
+
+
+def _align(position: int, size: int) -> int:
+    return -(-position // size) * size
+
+
+def _claims(data: Bytes, identity: Identity, sizes: set[int]) -> Iterator[tuple[int, int]]:
+    """(sub-buffer size, number) as the headers claim them, the first CPU's first, then what the kernel would choose."""
+    cpu_meta, abi = identity.structs.cpu_meta, identity.structs.abi
+    first = np.array([identity.offset + identity.cpus_offset], np.int64)
+    others = np.arange(identity.offset + 4096, len(data), 4096, dtype=np.int64)
+    seen: dict[tuple[int, int], None] = {}
+    for headers, most in ((first, max(sizes) // 4), (others, max(sizes) // 4096)):
+        headers = headers[headers + cpu_meta.sizeof() <= len(data)]
+        at = headers[:, None] + np.arange(4)
+        subbuf_sizes, numbers = (
+            np.ascontiguousarray(data[at + member_offset(cpu_meta, name)]).view(abi.dtype(4))[:, 0].astype(np.int64)
+            for name in ("subbuf_size", "nr_subbufs")
+        )
+        possible = np.isin(subbuf_sizes, SUBBUF_SIZES) & (numbers >= MIN_SUBBUFS) & (numbers <= most)
+        for claim in zip(subbuf_sizes[possible].tolist(), numbers[possible].tolist(), strict=True):
+            if claim not in seen and len(seen) < MAX_CLAIMS:
+                seen[claim] = None
+                yield claim
+    for subbuf_size in dict.fromkeys(claim[0] for claim in seen):
+        for size in sizes:
+            for cpus in range(1, 65):
+                claim = subbuf_size, nr_subbufs_for(identity, size, cpus, subbuf_size)
+                if claim[1] and claim not in seen:
+                    seen[claim] = None
+                    yield claim
+
+
+def _lay_out(data: Bytes, identity: Identity, subbuf_size: int, nr_subbufs: int, sizes: set[int]) -> Geometry:
+    """The chunks that CPUs of these sizes have: up to the last one that shows a header, or whose data do."""
+    header = int(identity.structs.cpu_meta.sizeof())
+    chunks: list[Chunk] = []
+    position, known = identity.cpus_offset, 0
+    while len(chunks) < MAX_CPUS and identity.offset + position + header <= len(data):
+        at = _align(position + header + 4 * nr_subbufs, subbuf_size)
+        evidence = _evidence(data, identity, identity.offset + position, subbuf_size, nr_subbufs)
+        chunk = Chunk(identity.offset + position, identity.offset + at, evidence)
+        position = at + subbuf_size * nr_subbufs
+        chunks.append(chunk)
+        if chunk.plausible:
+            known = len(chunks)
+        elif position > max(sizes) or len(chunks) - known > MAX_LOST_HEADERS:
+            break
+    while known < len(chunks):
+        fits = any(nr_subbufs_for(identity, size, known, subbuf_size) == nr_subbufs for size in sizes)
+        if fits or not (
+            any(nr_subbufs_for(identity, size, known + 1, subbuf_size) == nr_subbufs for size in sizes)
+            or looks_like_subbufs(data, identity, chunks[known].data, subbuf_size, nr_subbufs)
+        ):
+            break
+        known += 1
+    chunks = chunks[:known]
+    end = chunks[-1].data + subbuf_size * nr_subbufs if chunks else identity.offset
+    return Geometry(subbuf_size, nr_subbufs, tuple(chunks), end)
+
+
+def _evidence(data: Bytes, identity: Identity, at: int, subbuf_size: int, nr_subbufs: int) -> int:
+    """How many of three things the header at ``at`` agrees in: sub-buffer size, number, an array of indices."""
+    structs = identity.structs
+    header = struct_parse(structs.cpu_meta, data, at)
+    begin = at + int(structs.cpu_meta.sizeof())
+    indices = data[begin : begin + 4 * nr_subbufs]
+    good = 0
+    if len(indices) == 4 * nr_subbufs:
+        values = np.ascontiguousarray(indices).view(structs.abi.dtype(4)).astype(np.int64)
+        good = len(np.unique(values[values < nr_subbufs]))
+    agreed = (header.subbuf_size == subbuf_size, header.nr_subbufs == nr_subbufs, good * 10 >= nr_subbufs * 9)
+    return sum(map(bool, agreed))

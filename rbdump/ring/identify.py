@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which layout, byte order and word size a region has, by what its first words say; and where regions begin.
+
+The magic and the word behind it, which holds the sizes of the headers, decide from era B on. Era A has no magic,
+and a damaged region may have lost it: then the header of a CPU is recognised by its structure (a power of two as
+sub-buffer size, and a `buffers[]` array that names every sub-buffer once).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from rbdump.abi import Abi
+from rbdump.ring.layout import LAYOUTS, META_MAGIC, SCRATCH_MODULES
+from rbdump.ring.structs import RegionStructs, member_offset, region_structs
+
+__all__ = ["MIN_SUBBUFS", "Identity", "identify", "magic_offsets", "plausible_sizes", "structure_offsets"]
+
+Bytes = npt.NDArray[np.uint8]
+
+ABIS = (Abi("little", 8), Abi("big", 8), Abi("little", 4), Abi("big", 4))
+MIN_SUBBUFS = 3
+"""The kernel refuses to make a persistent buffer with fewer sub-buffers for a CPU."""
+SUBBUF_SIZES = (4096, 8192, 16384, 32768, 65536, 131072, 262144)
+"""A sub-buffer of a persistent buffer is one page of the machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A region at ``offset`` of the input, its layout, and where the header of its first CPU is."""
+
+    offset: int
+    structs: RegionStructs
+    cpus_offset: int
+    """Offset of the first CPU's header, from the region's start."""
+    by_magic: bool
+    """False when only the structure was recognised."""
+
+
+def plausible_sizes(subbuf_size: int, nr_subbufs: int, room: int) -> bool:
+    """Whether a CPU can have these sizes when ``room`` bytes are there: its `buffers[]` at least must fit."""
+    return subbuf_size in SUBBUF_SIZES and MIN_SUBBUFS <= nr_subbufs <= room // 4
+
+
+def magic_offsets(data: Bytes, start: int, *, step: int = 8) -> npt.NDArray[np.int64]:
+    """Offsets from ``start`` on, ``step`` bytes apart, where the magic stands in either byte order; ascending."""
+    count = (len(data) - start) // step
+    if count <= 0:
+        return np.empty(0, np.int64)
+    words = np.ndarray((count,), np.uint32, buffer=data[start : start + count * step], strides=(step,))
+    hits = (words == META_MAGIC) | (words == int.from_bytes(META_MAGIC.to_bytes(4, "little"), "big"))
+    return np.flatnonzero(hits) * step + start
+
+
+def identify(data: Bytes, offset: int) -> Identity | None:
+    """The region that begins at ``offset``, or None: by its magic, else by the structure of a CPU's header."""
+    return _by_magic(data, offset) or _by_structure(data, offset)
+
+
+def _word(data: Bytes, offset: int, size: int, abi: Abi) -> int:
+    part = data[offset : offset + size]
+    return int.from_bytes(part.tobytes(), abi.byteorder) if len(part) == size else 0
+
+
+def _by_magic(data: Bytes, offset: int) -> Identity | None:
+    for abi in ABIS:
+        if _word(data, offset, 4, abi) != META_MAGIC:
+            continue
+        sizes = _word(data, offset + 4, 4, abi)
+        for layout in LAYOUTS.values():
+            structs = region_structs(abi, layout)
+            if structs.struct_size != sizes or not (layout.cpu_magic or layout.has_scratch):
+                continue
+            if layout.cpu_magic:
+                return Identity(offset, structs, 0, True)
+            found = _scratch_layout(data, offset, structs)
+            if found is not None:
+                return found
+    return None
+
+
+def _scratch_layout(data: Bytes, offset: int, structs: RegionStructs) -> Identity | None:
+    """Era C: `buffers_offset` tells whether the scratch holds a clock; its number of modules may differ."""
+    assert structs.meta is not None
+    abi, layout = structs.abi, structs.layout
+    at = _word(data, offset + member_offset(structs.meta, "buffers_offset"), abi.long_size, abi)
+    names = ("C2-inject",) if layout.name == "C2-inject" else ("C1", "C2")
+    candidates = [region_structs(abi, LAYOUTS[name]) for name in names]
+    for candidate in candidates:
+        if at == candidate.buffers_offset:
+            return Identity(offset, candidate, at, True)
+    for candidate in candidates:  # a damaged word, or another number of modules than 128
+        extra = at - (candidate.buffers_offset - SCRATCH_MODULES * candidate.mod_entry.sizeof())
+        if (
+            0 <= extra <= 1 << 20
+            and extra % candidate.mod_entry.sizeof() == 0
+            and _looks_like_cpu(data, offset + at, candidate)
+        ):
+            return Identity(offset, candidate, at, True)
+    for candidate in candidates:
+        if _looks_like_cpu(data, offset + candidate.buffers_offset, candidate):
+            return Identity(offset, candidate, candidate.buffers_offset, True)
+    return Identity(offset, candidates[-1], candidates[-1].buffers_offset, True)
+
+
+def _by_structure(data: Bytes, offset: int) -> Identity | None:
+    """Try every layout; those with a magic first, whose other magic word may be left."""
+    found = []
+    for abi in ABIS:
+        for layout in LAYOUTS.values():
+            structs = region_structs(abi, layout)
+            at = structs.buffers_offset
+            if not _looks_like_cpu(data, offset + at, structs):
+                continue
+            sizes = _word(data, offset + 4, 4, abi) == structs.struct_size and (layout.cpu_magic or layout.has_scratch)
+            magic = _word(data, offset, 4, abi) == META_MAGIC and (layout.cpu_magic or layout.has_scratch)
+            found.append(
+                (sizes + magic, layout.has_scratch, not layout.cpu_magic, Identity(offset, structs, at, False))
+            )
+    if not found:
+        return None
+    return max(found, key=lambda item: item[:3])[3]
+
+
+def _looks_like_cpu(data: Bytes, at: int, structs: RegionStructs) -> bool:
+    """Whether the header of a CPU stands at ``at``: its sizes are possible and `buffers[]` is an array of indices."""
+    abi, size = structs.abi, structs.cpu_meta.sizeof()
+    subbuf_size = _word(data, at + member_offset(structs.cpu_meta, "subbuf_size"), 4, abi)
+    nr_subbufs = _word(data, at + member_offset(structs.cpu_meta, "nr_subbufs"), 4, abi)
+    if not plausible_sizes(subbuf_size, nr_subbufs, len(data) - at):
+        return False
+    entries = data[at + size : at + size + 4 * nr_subbufs]
+    if len(entries) < 4 * nr_subbufs:
+        return False
+    indices = np.frombuffer(entries.tobytes(), abi.dtype(4)).astype(np.int64)
+    good = np.unique(indices[indices < nr_subbufs])
+    return len(good) * 10 >= nr_subbufs * 9
+
+
+def structure_offsets(data: Bytes, start: int) -> npt.NDArray[np.int64]:
+    """Page-aligned offsets from ``start`` on where a region may begin whose magic is lost or never was; ascending."""
+    first = -(-start // 4096) * 4096
+    pages = np.arange(first, len(data), 4096, dtype=np.int64)
+    found = []
+    for abi in ABIS:
+        for layout in LAYOUTS.values():
+            structs = region_structs(abi, layout)
+            at = pages + structs.buffers_offset + member_offset(structs.cpu_meta, "subbuf_size")
+            here = pages[at + 8 <= len(data)]
+            at = at[: len(here), None] + np.arange(8)
+            sizes = np.ascontiguousarray(data[at]).view(abi.dtype(4)).astype(np.int64)
+            likely = np.isin(sizes[:, 0], SUBBUF_SIZES) & (sizes[:, 1] >= MIN_SUBBUFS) & (sizes[:, 1] <= len(data) // 4)
+            found.append(here[likely])
+    return np.unique(np.concatenate(found))

@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Walks the records of many sub-buffers in lockstep: step k reads the k-th record header of every one still alive.
+
+Mirrors rb_event_length(), rb_update_iter_read_stamp() and rb_read_data_buffer() of kernel/trace/ring_buffer.c.
+A record begins with a 32-bit header (5 bits type_len, 27 bits time_delta; the first declared bit-field is the
+lowest on little endian, the highest on big endian) and is a multiple of 4 bytes long.
+
+Time: a discarded record keeps its time_delta, the kernel's readers skip it and its validator adds it. The columns
+follow the readers, so that a line has the time that the kernel itself prints; `Walked.check_ts` follows the
+validator; `writer_time` makes the columns follow what the writer meant.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+import numpy as np
+import numpy.typing as npt
+
+from rbdump.abi import Abi
+
+__all__ = ["ChainError", "Walked", "Words", "walk_chains"]
+
+Ints = npt.NDArray[np.int64]
+Stamps = npt.NDArray[np.uint64]
+
+PADDING = 29
+TIME_EXTEND = 30
+TIME_STAMP = 31
+DELTA_BITS = np.uint64(27)
+HIGH_BITS = np.uint64(0xF800_0000_0000_0000)
+"""Bits that a 59-bit absolute time stamp does not hold."""
+
+_LENGTH = np.array([0, *range(2, 30), 0, 0, 0], np.int64)
+"""Words of a small data record by type_len; 0 for those that need a closer look."""
+
+
+class ChainError(IntEnum):
+    """Why the chain of records of a sub-buffer ended before its committed bytes did."""
+
+    NONE = 0
+    NULL_PADDING = 1
+    """Padding without length: whatever follows is void."""
+    BAD_LENGTH = 2
+    """A length that no record can have: too small or no multiple of 4."""
+    OVERRUN = 3
+    """A record that is longer than what is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The input as native 32-bit words beginning at byte ``offset`` of the input."""
+
+    words: npt.NDArray[np.uint32]
+    offset: int
+    big: bool
+    """The dump is big endian."""
+    swapped: bool
+    """The dump is in the other byte order than this machine."""
+
+    @classmethod
+    def of(cls, data: npt.NDArray[np.uint8], offset: int, abi: Abi) -> Words:
+        """Words of ``data`` from ``offset`` on; copies only when they would not be aligned."""
+        part = data[offset : offset + (len(data) - offset) // 4 * 4]
+        if part.ctypes.data % 4:
+            part = part.copy()
+        return cls(part.view(np.uint32), offset, abi.byteorder == "big", abi.byteorder != sys.byteorder)
+
+    def take(self, index: Ints) -> npt.NDArray[np.uint32]:
+        """Words at ``index`` in native byte order; an index behind the end reads the last word."""
+        words = self.words.take(index, mode="clip")
+        return words.byteswap(inplace=True) if self.swapped else words
+
+
+@dataclass(slots=True)
+class Walked:
+    """What the walk found in each sub-buffer (arrays of one item each), and the records themselves."""
+
+    nr_events: Ints
+    last_ts: Stamps
+    """Time of the last record as a reader of the kernel computes it."""
+    check_ts: Stamps
+    """Time of the last record as the kernel's validator computes it."""
+    stop: Ints
+    """Word index where the walk ended."""
+    error: npt.NDArray[np.uint8]
+    """A `ChainError`."""
+    backwards: Ints
+    """Word index of the first absolute time stamp that lies before the time reached; -1 none."""
+    discarded: Ints
+    """Discarded records that carry time, the fillers at the end left out."""
+    discarded_time: Stamps
+    """Time that these carry together."""
+    steps: list[tuple[Ints, Ints, Stamps, Ints, Ints]] = field(default_factory=list)
+    """Per step: sub-buffer, ordinal of the event in it, time stamp, word index and words of the payload."""
+
+    def place(self, first_row: Ints, rows: int) -> tuple[Stamps, Ints, npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+        """Columns (ts, word index, payload words, sub-buffer) of all events, those of sub-buffer i from ``first_row[i]``."""
+        ts = np.empty(rows, np.uint64)
+        pos = np.empty(rows, np.int64)
+        length = np.empty(rows, np.int32)
+        subbuf = np.empty(rows, np.int32)
+        for subs, ordinals, stamps, words, lengths in self.steps:
+            row = first_row[subs]
+            row += ordinals
+            ts[row] = stamps
+            pos[row] = words
+            length[row] = lengths
+            subbuf[row] = subs
+        return ts, pos, length, subbuf
+
+
+def walk_chains(words: Words, begin: Ints, end: Ints, base_ts: Stamps, *, writer_time: bool = False) -> Walked:
+    """Walk the records in ``[begin, end)`` (word indices) of each sub-buffer, whose header says ``base_ts``.
+
+    Takes at most one step for each 8 bytes of the longest sub-buffer, whatever the bytes are.
+    """
+    count = len(begin)
+    out = Walked(
+        nr_events=np.zeros(count, np.int64),
+        last_ts=base_ts.copy(),
+        check_ts=base_ts.copy(),
+        stop=begin.copy(),
+        error=np.zeros(count, np.uint8),
+        backwards=np.full(count, -1, np.int64),
+        discarded=np.zeros(count, np.int64),
+        discarded_time=np.zeros(count, np.uint64),
+    )
+    sub = np.flatnonzero(begin < end)
+    walker = _Lockstep(words, out, sub, begin[sub], end[sub], base_ts[sub], writer_time)
+    while len(walker.sub):
+        walker.step()
+    return out
+
+
+class _Lockstep:
+    """The sub-buffers still alive, as compact columns that shrink when one reaches its end."""
+
+    def __init__(
+        self, words: Words, out: Walked, sub: Ints, pos: Ints, end: Ints, ts: Stamps, writer_time: bool
+    ) -> None:
+        self.words = words
+        self.out = out
+        self.writer_time = writer_time
+        self.sub = sub
+        self.pos = pos
+        self.end = end
+        self.ts = ts
+        self.events = np.zeros(len(sub), np.int64)
+        self.skew = np.zeros(len(sub), np.uint64)
+        """What the validator has added to the time and the readers have not: the time of discarded records."""
+
+    def step(self) -> None:
+        """Read one record of each sub-buffer."""
+        header = self.words.take(self.pos)
+        if self.words.big:
+            kind = header >> np.uint32(27)
+            delta = header & np.uint32(0x07FFFFFF)
+        else:
+            kind = header & np.uint32(31)
+            delta = header >> np.uint32(5)
+        length = _LENGTH.take(kind)
+        special = np.flatnonzero(length == 0)
+        following = self.pos + length
+        if len(special) or (following > self.end).any():
+            self._step_slowly(kind, delta.astype(np.uint64), length, special)
+            return
+        self.ts += delta
+        payload = self.pos + 1
+        self.out.steps.append((self.sub, self.events, self.ts.copy(), payload, length - 1))
+        self.events = self.events + 1
+        self.pos = following
+        alive = following < self.end
+        if not alive.all():
+            self._retire(alive)
+
+    def _step_slowly(self, kind: npt.NDArray[np.uint32], delta: Stamps, length: Ints, special: Ints) -> None:
+        """One step in which some records are no small data records, or damaged."""
+        out, pos, rest = self.out, self.pos, self.end - self.pos
+        array0 = self.words.take(pos[special] + 1).astype(np.int64)
+        kinds, deltas = kind[special], delta[special]
+        payload = pos + 1
+        error = np.zeros(len(pos), np.uint8)
+        event = np.ones(len(pos), np.bool_)
+
+        sized = kinds < TIME_EXTEND  # large data and padding: array[0] counts its own 4 bytes
+        length[special] = np.where(sized, (array0 >> 2) + 1, 2)
+        payload[special] += 1
+        error[special[sized & ((array0 < 4) | (array0 & 3 != 0))]] = ChainError.BAD_LENGTH
+        event[special[kinds >= PADDING]] = False
+        error[length > rest] = ChainError.OVERRUN
+        error[special[(rest[special] < 2) & sized]] = ChainError.OVERRUN
+        error[special[(kinds == PADDING) & (deltas == 0)]] = ChainError.NULL_PADDING
+        good = error == 0
+        event &= good
+
+        padding = special[(kinds == PADDING) & good[special]]
+        if len(padding):
+            dropped = padding[delta[padding] > 1]
+            self.skew[dropped] += delta[dropped]
+            out.discarded[self.sub[dropped]] += 1
+            out.discarded_time[self.sub[dropped]] += delta[dropped]
+            if self.writer_time:
+                self.ts[dropped] += delta[dropped]
+                self.skew[dropped] = 0
+        timed = np.flatnonzero((kinds >= TIME_EXTEND) & good[special])
+        if len(timed):
+            self._set_time(
+                special[timed], kinds[timed], (array0[timed].astype(np.uint64) << DELTA_BITS) + deltas[timed]
+            )
+
+        self.ts[event] += delta[event]
+        row = np.flatnonzero(event)
+        if len(row):
+            words = length[row] - (payload[row] - pos[row])
+            out.steps.append((self.sub[row], self.events[row], self.ts[row], payload[row], words))
+        self.events = self.events + event
+        self.pos = np.where(good, pos + length, pos)
+        if not good.all():
+            out.error[self.sub] = error
+        self._retire(good & (self.pos < self.end))
+
+    def _set_time(self, row: Ints, kind: npt.NDArray[np.uint32], stamp: Stamps) -> None:
+        """Apply time extends (relative) and time stamps (absolute, the low 59 bits only)."""
+        extend = kind == TIME_EXTEND
+        self.ts[row[extend]] += stamp[extend]
+        row, stamp = row[~extend], stamp[~extend]
+        if not len(row):
+            return
+        checked = self.ts[row] + self.skew[row]
+        behind = row[_fix_abs(stamp, checked) < checked]
+        behind = behind[self.out.backwards[self.sub[behind]] < 0]
+        self.out.backwards[self.sub[behind]] = self.pos[behind]
+        self.ts[row] = _fix_abs(stamp, self.ts[row])
+        self.skew[row] = 0
+
+    def _retire(self, alive: npt.NDArray[np.bool_]) -> None:
+        """Record the final state of those that end here and keep the others."""
+        if alive.all():
+            return
+        out, done = self.out, ~alive
+        sub = self.sub[done]
+        out.nr_events[sub] = self.events[done]
+        out.last_ts[sub] = self.ts[done]
+        out.check_ts[sub] = self.ts[done] + self.skew[done]
+        out.stop[sub] = self.pos[done]
+        self.sub, self.pos, self.end = self.sub[alive], self.pos[alive], self.end[alive]
+        self.ts, self.events, self.skew = self.ts[alive], self.events[alive], self.skew[alive]
+
+
+def _fix_abs(stamp: Stamps, reached: Stamps) -> Stamps:
+    """Give absolute stamps the high bits of the time reached so far (rb_fix_abs_ts)."""
+    high = reached & HIGH_BITS
+    fixed = stamp | high
+    wrapped = (high != 0) & (fixed < reached)
+    return np.where(wrapped, fixed + (np.uint64(1) << np.uint64(59)), fixed)
