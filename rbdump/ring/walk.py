@@ -97,7 +97,7 @@ class Walked:
     """Per step: sub-buffer, ordinal of the event in it, time stamp, word index and words of the payload."""
 
     def place(self, first_row: Ints, rows: int) -> tuple[Stamps, Ints, npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-        """Columns (ts, word index, payload words, sub-buffer) of all events, those of sub-buffer i from ``first_row[i]``."""
+        """Columns (ts, word index, payload words, sub-buffer) of the events, of sub-buffer i from ``first_row[i]``."""
         ts = np.empty(rows, np.uint64)
         pos = np.empty(rows, np.int64)
         length = np.empty(rows, np.int32)
