@@ -22,6 +22,7 @@ __all__ = [
     "parse_format",
     "parse_header_event",
     "parse_header_page",
+    "sizeof",
 ]
 
 
@@ -123,7 +124,7 @@ _SIZES = {
 _WORDS = {"long", "unsigned long", "long unsigned int", "long int", "size_t", "ssize_t", "uintptr_t", "cpumask_t"}
 
 
-def _element_size(base: str, long_size: int) -> int:
+def sizeof(base: str, long_size: int) -> int:
     """sizeof of a C type as far as a format file needs it; 0 when it cannot be known."""
     base = base.removeprefix("const ").strip()
     if base.endswith("*") or base in _WORDS:
@@ -144,11 +145,11 @@ def _parse_field(line: str, where: str, long_size: int) -> Field:
         if size not in (4, 8):
             raise FormatError(f"{where}: the dynamic field {name} has {size} bytes, neither 4 nor 8")
         inner = base.split(None, 1)[1] if " " in base else ""
-        element = _element_size(inner.removesuffix("[]").strip(), long_size) or 1
+        element = sizeof(inner.removesuffix("[]").strip(), long_size) or 1
         return Field(base + array, name, offset, size, signed, None, element)
     if not array:
         return Field(base, name, offset, size, signed, None, size)
-    known = _element_size(base, long_size)
+    known = sizeof(base, long_size)
     length = _LENGTH.fullmatch(array)
     count = int(length[1]) if length else 0
     # Enumerators and sizeof() between the brackets leave only the type to tell the element size.

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pytest
+
+from rbdump.abi import Abi
+from rbdump.events.builtin import builtin_formats, choose_numbering
+from rbdump.events.entries import Entries, gather_entries
+from rbdump.events.rows import Memory
+from rbdump.events.texts import FormatTexts
+from rbdump.events.tracefs import load_tracefs
+from rbdump.ring.records import RecordTable
+
+SAMPLES = Path(__file__).parents[2] / "samples"
+LE64, BE64, LE32 = Abi("little", 8), Abi("big", 8), Abi("little", 4)
+
+
+def records(abi: Abi, *payloads: tuple[int, bytes]) -> tuple[Entries, Memory]:
+    """Entries of (id, bytes behind trace_entry)."""
+    data = bytearray()
+    offsets, lengths = [], []
+    for event_id, body in payloads:
+        offsets.append(len(data))
+        data += struct.pack(f"{abi.endian}HBBi", event_id, 0, 0, 1) + body
+        lengths.append(8 + len(body))
+    n = len(offsets)
+    table = RecordTable(
+        np.arange(n, dtype=np.uint64),
+        np.zeros(n, np.uint16),
+        np.array(offsets, np.int64),
+        np.array(lengths, np.int32),
+        np.zeros(n, np.int32),
+        np.zeros(n, np.uint8),
+        np.zeros(n, np.uint8),
+        np.zeros(n, np.int64),
+    )
+    memory = Memory(np.frombuffer(bytes(data), np.uint8), abi)
+    return gather_entries(table, memory)[0], memory
+
+
+def fields(texts: FormatTexts, event_id: int) -> list[tuple[str, int, int]]:
+    return [(f.name, f.offset, f.size) for f in texts[event_id].fields]
+
+
+# A stack is as long as its record, and the depth of a function graph entry is told by the records.
+OWN_SPELLING = {"kernel_stack", "funcgraph_entry"}
+
+
+@pytest.mark.parametrize("sample", sorted(p.parent.name for p in SAMPLES.glob("*/tracefs.tar.xz")))
+def test_trap_11_ids_shift_between_kernels_and_the_built_in_events_follow(sample: str) -> None:
+    """Event ids shift with the enum split (20 or 21); only ftrace's own are fixed."""
+    formats = load_tracefs(str(SAMPLES / sample / "tracefs.tar.xz")).formats
+    order: Literal["little", "big"] = "big" if sample.startswith("s390") else "little"
+    abi = Abi(order, 4 if sample.startswith("arm") else 8)
+    numbering = choose_numbering(abi, "none", [formats])
+    assert numbering == (21 if sample.startswith("7.") else 20)
+    own = builtin_formats(abi, numbering)
+    theirs = {name: event_id for (system, name), event_id in formats.names().items() if system == "ftrace"}
+    assert len(theirs) == 18
+    for name, event_id in theirs.items():
+        assert own.names()["ftrace", name] == event_id
+        if name not in OWN_SPELLING:
+            assert fields(own, event_id) == fields(formats, event_id), name
+    assert fields(own, theirs["kernel_stack"])[1][:2] == fields(formats, theirs["kernel_stack"])[1][:2]
+    # The first dynamic id is the number that names the numbering.
+    assert min(i for (system, _), i in formats.names().items() if system != "ftrace") == numbering
+
+
+@pytest.mark.parametrize(
+    ("layout", "numbering"), [("A", 20), ("A0", 20), ("B", 20), ("B'", 21), ("C1", 21), ("C2", 21), ("C2-inject", 21)]
+)
+def test_the_layout_decides_when_nothing_else_does(layout: str, numbering: int) -> None:
+    assert choose_numbering(LE64, layout) == numbering
+
+
+@pytest.mark.parametrize("layout", ["B", "C2"])
+@pytest.mark.parametrize(
+    ("event_id", "body", "numbering"),
+    [
+        (12, 72, 20),  # user_stack
+        (13, 72, 21),
+        (14, 16, 20),  # bputs
+        (15, 16, 21),
+        (17, 16, 20),  # timerlat
+        (18, 16, 21),
+        (19, 24, 20),  # func_repeats
+        (20, 24, 21),
+        (12, 20, 21),  # function graph entry with return address
+    ],
+)
+def test_record_lengths_decide_before_the_layout(layout: str, event_id: int, body: int, numbering: int) -> None:
+    entries, _ = records(LE64, (1, bytes(16)), (event_id, bytes(body)), (event_id, bytes(body)))
+    assert choose_numbering(LE64, layout, [], entries) == numbering
+
+
+def test_records_that_fit_both_numberings_leave_it_to_the_layout() -> None:
+    entries, _ = records(LE64, (1, bytes(16)), (5, bytes(30)), (300, bytes(72)))
+    assert choose_numbering(LE64, "B", [], entries) == 20
+    assert choose_numbering(LE64, "C2", [], entries) == 21
+
+
+def test_function_graph_entries_by_length() -> None:
+    entries, memory = records(LE64, (11, struct.pack("<Qi", 0xFFFF, 3)))
+    assert fields(builtin_formats(LE64, 21, entries, memory), 11) == [("func", 8, 8), ("depth", 16, 4)]
+    entries, memory = records(LE64, (11, struct.pack("<QQ", 0xFFFF, 3)))
+    expected = [("func", 8, 8), ("depth", 16, 4), ("args", 24, 0)]
+    assert fields(builtin_formats(LE64, 21, entries, memory), 11) == expected
+    assert fields(builtin_formats(LE32, 21), 11) == [("func", 8, 4), ("depth", 12, 4), ("args", 16, 0)]
+
+
+def test_function_graph_depth_on_big_endian() -> None:
+    entries, memory = records(BE64, (11, struct.pack(">QQ", 0xFFFF, 3)), (11, struct.pack(">QQ", 0xFFFF, 0)))
+    assert fields(builtin_formats(BE64, 21, entries, memory), 11)[1] == ("depth", 16, 8)
+    entries, memory = records(BE64, (11, struct.pack(">Qii", 0xFFFF, 3, -1)), (11, struct.pack(">Qii", 0xFFFF, 0, 7)))
+    assert fields(builtin_formats(BE64, 21, entries, memory), 11)[1] == ("depth", 16, 4)
+
+
+@pytest.mark.parametrize(("abi", "plain", "with_retval"), [(LE64, 40, 48), (LE32, 36, 40)])
+def test_function_graph_exits_with_and_without_return_value(abi: Abi, plain: int, with_retval: int) -> None:
+    for size, count in ((plain, 5), (with_retval, 6)):
+        entries, memory = records(abi, (10, bytes(size - 8)), (10, bytes(size - 8)))
+        found = fields(builtin_formats(abi, 20, entries, memory), 10)
+        assert len(found) == count
+        assert found[-1] == ("rettime", size - 8, 8)
+
+
+@pytest.mark.parametrize(("body", "where"), [(20, 20), (24, 24), (72, 24)])
+def test_function_graph_entries_with_return_address(body: int, where: int) -> None:
+    entries, memory = records(LE64, (12, bytes(body)))
+    found = fields(builtin_formats(LE64, 21, entries, memory), 12)
+    assert ("retaddr", where, 8) in found
+
+
+def test_function_arguments_belong_to_the_later_numbering() -> None:
+    assert [f.name for f in builtin_formats(LE64, 20)[1].fields] == ["ip", "parent_ip"]
+    assert [f.name for f in builtin_formats(LE64, 21)[1].fields] == ["ip", "parent_ip", "args"]
+
+
+@pytest.mark.parametrize(("body", "size"), [(20, 4), (24, 8)])
+def test_physical_addresses_wider_than_a_word(body: int, size: int) -> None:
+    entries, memory = records(LE32, (7, bytes(body)))
+    assert fields(builtin_formats(LE32, 20, entries, memory), 7)[0] == ("phys", 8, size)
