@@ -28,7 +28,7 @@ if TYPE_CHECKING or sys.version_info < (3, 14):
 else:
     from compression import zstd
 
-__all__ = ["DECOMPRESSED_LIMIT", "Input", "describe", "load_input", "load_source", "open_bytes"]
+__all__ = ["DECOMPRESSED_LIMIT", "Input", "describe", "load_input", "load_source", "map_source", "open_bytes"]
 
 DECOMPRESSED_LIMIT = 4 << 30
 """Most bytes that one compressed input may become (the rest is left out, with a finding) and that a pipe may give."""
@@ -210,6 +210,14 @@ def load_input(path: str, *, limit: int = DECOMPRESSED_LIMIT) -> Input:
 def load_source(path: str, *, limit: int = DECOMPRESSED_LIMIT) -> Input:
     """As `load_input`, for a tracefs copy, a symbol table or an image: SourceError when unreadable."""
     return _load(path, SourceError, limit)
+
+
+def map_source(path: str) -> npt.NDArray[np.uint8]:
+    """The bytes of a kernel image as the file holds them, compressed or not. SourceError when unreadable or empty."""
+    data = _read(path, SourceError, DECOMPRESSED_LIMIT)
+    if not len(data):
+        raise SourceError(f"{'standard input' if path == '-' else path}: is empty")
+    return data
 
 
 def open_bytes(path: str) -> bytes:
