@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from itertools import islice
 
 import numpy as np
 
@@ -23,8 +22,8 @@ MAGIC = 0xEB9F
 HEADER_SIZE = 24
 MAX_DEPTH = 64
 """Modifiers and anonymous members nest a few levels; a chain longer than this is a loop."""
-MAX_MEMBERS = 1 << 16
-"""No kernel structure has as many; anonymous members that contain each other would never end."""
+MAX_MEMBERS = 1 << 10
+"""Anonymous structures inside one structure; in damaged types they may contain each other."""
 
 INT, PTR, ARRAY, STRUCT, UNION, ENUM, FWD, TYPEDEF, VOLATILE, CONST, RESTRICT = range(1, 12)
 FUNC, FUNC_PROTO, VAR, DATASEC, FLOAT, DECL_TAG, TYPE_TAG, ENUM64 = range(12, 20)
@@ -192,24 +191,25 @@ class Btf:
         return size if kind in (INT, STRUCT, UNION, ENUM, ENUM64, FLOAT) else 0
 
     def _layout(self, type_id: int) -> StructLayout:
-        name, _, size = self._record(type_id)
-        members: dict[str, Member] = {}
-        for member in islice(self._members(type_id, 0, 0), MAX_MEMBERS):
-            members.setdefault(member.name, member)
-        return StructLayout(self._string(name), size, members)
-
-    def _members(self, type_id: int, base: int, depth: int) -> Iterator[Member]:
         """The named members; those of anonymous structures inside with their offset from the outermost one."""
-        with_bits = bool(self._record(type_id)[1] >> 31)
-        for name_offset, member_type, position in self._items(type_id, 12):
-            bits = position >> 24 if with_bits else 0
-            bit_offset = base + (position & 0xFFFFFF if with_bits else position)
-            name = self._string(name_offset)
-            target = self._strip(member_type)
-            if not name and self._kind(target) in (STRUCT, UNION) and depth < MAX_DEPTH:
-                yield from self._members(target, bit_offset, depth + 1)
-            elif name:
-                yield Member(name, bit_offset // 8, self._size(target), bit_offset, bits)
+        members: dict[str, Member] = {}
+        waiting = [(type_id, 0)]
+        for _ in range(MAX_MEMBERS):
+            if not waiting:
+                break
+            inner, base = waiting.pop()
+            with_bits = bool(self._record(inner)[1] >> 31)
+            for name_offset, member_type, position in self._items(inner, 12):
+                bits = position >> 24 if with_bits else 0
+                bit_offset = base + (position & 0xFFFFFF if with_bits else position)
+                target = self._strip(member_type)
+                if name_offset:
+                    name = self._string(name_offset)
+                    members.setdefault(name, Member(name, bit_offset // 8, self._size(target), bit_offset, bits))
+                elif self._kind(target) in (STRUCT, UNION) and len(waiting) < MAX_MEMBERS:
+                    waiting.append((target, bit_offset))
+        own_name, _, size = self._record(type_id)
+        return StructLayout(self._string(own_name), size, members)
 
     def _enumerators(self, type_id: int) -> Iterator[tuple[str, int]]:
         signed = bool(int(self._infos[type_id - 1]) >> 31)

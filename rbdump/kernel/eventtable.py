@@ -97,7 +97,7 @@ class EventTable:
         self._strings: dict[int, str | None] = {}
         self._classes: dict[int, EventClass | None] = {}
         enter = types.struct("syscall_trace_enter", "args")
-        self.syscall_args = enter.members["args"].offset if enter else 2 * memory.abi.long_size
+        self.syscall_args = enter.members["args"].offset if enter else _align(entry.size + 4, memory.abi.long_size)
 
     def string(self, addr: int) -> str | None:
         """A string of the image; most type and field names are used many times."""
@@ -149,7 +149,7 @@ class EventTable:
             if kind == function_type:
                 return fields, True
             align, size = get(data, "align"), get(data, "size")
-            offset += -offset % align if align else 0
+            offset = _align(offset, align)
             fields.append(
                 RawField(
                     self.string(kind) or "",
@@ -168,3 +168,7 @@ def _common_lines(entry: StructLayout) -> Iterator[str]:
     for member in entry.members.values():
         spelled = COMMON_TYPES.get(member.name, "unsigned char")
         yield RawField(spelled, f"common_{member.name}", member.offset, member.size, spelled == "int", 0).line()
+
+
+def _align(offset: int, align: int) -> int:
+    return offset + -offset % align if align else offset

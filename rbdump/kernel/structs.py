@@ -31,6 +31,9 @@ class Memory(Protocol):
     def symbols(self) -> SymbolData:
         """The symbols at link-time addresses."""
 
+    def addr(self, name: str) -> int | None:
+        """The link-time address of a symbol; None when there is none of that name."""
+
     def read(self, addr: int, size: int) -> bytes:
         """Up to ``size`` bytes at a link-time address; fewer where the image ends."""
 
@@ -93,7 +96,7 @@ def pointer_table(memory: Memory, start: str, stop: str) -> list[int] | None:
 
     :raises SourceError: the symbols enclose no table of pointers, or one that is not in the image.
     """
-    first, end = memory.symbols.addr(start), memory.symbols.addr(stop)
+    first, end = memory.addr(start), memory.addr(stop)
     if first is None or end is None:
         return None
     word = memory.abi.long_size

@@ -173,8 +173,8 @@ def _strings(memory: Memory, addr: int, count: int) -> tuple[str, ...] | None:
     if not count:
         return ()
     pointers = memory.array(addr, count, memory.abi.long_size).tolist()
-    texts = tuple(memory.cstring(pointer) for pointer in pointers)
-    return None if len(texts) != count else tuple(text for text in texts if text is not None)
+    texts = tuple(text for pointer in pointers if (text := memory.cstring(pointer)) is not None)
+    return texts if len(texts) == count else None
 
 
 def _numbers(memory: Memory, machine: str, names: set[str]) -> dict[int, str]:
@@ -183,7 +183,7 @@ def _numbers(memory: Memory, machine: str, names: set[str]) -> dict[int, str]:
     NR_syscalls is a constant of the code: the table ends at the latest where the next symbol begins.
     """
     symbols = memory.symbols
-    begin = symbols.addr("sys_call_table")
+    begin = memory.addr("sys_call_table")
     if begin is None:
         return {}
     word = memory.abi.long_size
