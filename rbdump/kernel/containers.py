@@ -26,6 +26,8 @@ Octets = npt.NDArray[np.uint8]
 _LIMIT = 1 << 30
 _ELF = b"\x7fELF"
 _BANNER = b"Linux version "
+_MARKS = (_BANNER, b"\0linux_banner\0")
+"""A separate debug file names the banner in its string table and does not hold it."""
 _MAX_DEPTH = 4
 
 
@@ -53,9 +55,9 @@ def unpack(data: Octets, name: str) -> Payload:
         if kind:
             wrapping.append(kind)
         packed = kind in _ALWAYS_PACKED
-        if not packed and (find_bytes(data, _BANNER) >= 0 or (is_elf and _has_sections(head))):
+        if not packed and any(find_bytes(data, mark) >= 0 for mark in _MARKS[: 1 + is_elf]):
             return Payload(data, is_elf, machine, tuple(wrapping))
-        data, compression = _largest_payload(data, head, kind, name)
+        data, compression = _first_kernel(data, head, kind, name)
         wrapping.append(compression)
     raise SourceError(f"{name}: holds {_MAX_DEPTH} compressed images in one another, which no kernel does")
 
@@ -82,12 +84,6 @@ def _identify(head: bytes) -> tuple[str, str | None]:
     return "", None
 
 
-def _has_sections(head: bytes) -> bool:
-    """Whether an ELF header points to section headers: a debug file, a kernel without a banner."""
-    at = 0x28 if head[4:5] == b"\x02" else 0x20
-    return any(head[at : at + (8 if head[4:5] == b"\x02" else 4)])
-
-
 def _candidates(data: Octets, head: bytes, kind: str) -> Iterator[tuple[int, int, str]]:
     """(begin, end, compression) of payloads, the likely ones first."""
     raw = data.tobytes()
@@ -106,7 +102,7 @@ def _candidates(data: Octets, head: bytes, kind: str) -> Iterator[tuple[int, int
         yield begin, len(raw), compression
 
 
-def _largest_payload(data: Octets, head: bytes, kind: str, name: str) -> tuple[Octets, str]:
+def _first_kernel(data: Octets, head: bytes, kind: str, name: str) -> tuple[Octets, str]:
     """The first payload that is a kernel, decompressed, and its compression."""
     failure: PayloadError | None = None
     view = data.data

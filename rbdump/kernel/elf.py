@@ -16,6 +16,7 @@ from elftools.elf.elffile import ELFFile
 
 from rbdump.abi import Abi
 from rbdump.errors import SourceError
+from rbdump.inputs import describe
 from rbdump.kernel.memory import Segment
 from rbdump.kernel.relocations import apply_rela
 
@@ -132,10 +133,14 @@ def _read_headers(elf: Any, data: Octets, name: str) -> Vmlinux:
     machine = _MACHINES.get(elf["e_machine"], str(elf["e_machine"]))
     if machine == "ppc64" and abi.byteorder == "little":
         machine = "ppc64le"
+    if elf["e_type"] not in ("ET_EXEC", "ET_DYN"):
+        raise SourceError(f"{name}: is {describe(data)}, not a kernel image; give vmlinux or the file from /boot")
     sections = _sections(elf, data)
     segments = _segments_of_sections(sections, data)
     if not segments:
         segments = _segments_of_headers(elf, data)
+    if sum(len(segment.data) for segment in segments) > 2 * len(data):
+        raise SourceError(f"{name}: the ELF headers are damaged (sections overlap); is the file complete?")
     if elf["e_type"] == "ET_DYN":
         relas = [s for s in sections if s.type == "SHT_RELA" and s.flags & _SHF_ALLOC]
         tables = [data[s.offset : s.offset + s.size] for s in relas]

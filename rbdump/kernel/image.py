@@ -24,7 +24,7 @@ from rbdump.kernel.containers import Payload, unpack
 from rbdump.kernel.elf import Vmlinux, open_vmlinux
 from rbdump.kernel.kallsyms import Encoding, decode_names, find_tables
 from rbdump.kernel.memory import ImageMemory, Segment, find_bytes
-from rbdump.kernel.placement import addresses, place_raw
+from rbdump.kernel.placement import addresses, place_raw, relocate_raw
 from rbdump.kernel.symboldata import Names, SymbolData
 from rbdump.kernel.symtab import symtab_symbols
 
@@ -34,6 +34,7 @@ Octets = npt.NDArray[np.uint8]
 
 _RELEASE = re.compile(r"Linux version (\S+)")
 _BTF_MAGIC = {"little": b"\x9f\xeb\x01\x00", "big": b"\xeb\x9f\x01\x00"}
+_FACTS = {"byteorder", "long_size", "machine", "release", "text_base", "wrapping", "has_symtab", "base"}
 _BIG_ENDIAN = ("s390x",)
 _NARROW = ("arm", "i386")
 
@@ -140,10 +141,12 @@ class KernelImage:
             self._memory = ImageMemory(vmlinux.segments, vmlinux.abi)
             machine = vmlinux.machine
             symbols = _embedded_symbols(vmlinux.segments, (vmlinux.abi,)) if not self._facts else None
+        elif self._facts:
+            segment = relocate_raw(payload.data, self._facts["base"], self.abi, self.machine)
+            self._memory = ImageMemory([segment], self.abi)
         else:
             machine, segment, symbols = _open_raw(payload, self.path)
-            abi = symbols[1]
-            self._memory = ImageMemory([segment], abi)
+            self._memory = ImageMemory([segment], symbols[1])
         if self._facts:
             return
         self._learn(payload, machine, symbols[0] if symbols else None)
@@ -158,18 +161,24 @@ class KernelImage:
                 f"{self.path}: has no symbols: neither .symtab nor kallsyms tables were found; give the vmlinux of "
                 "the same build, its debug package, or System.map or /proc/kallsyms (--kallsyms)"
             )
-        self._symbols = symbols
         text = symbols.addr("_text")
         if text is None:
             text = symbols.addr("_stext")
+        if text is None:
+            raise SourceError(
+                f"{self.path}: is no kernel: its symbols have neither _text nor _stext; give vmlinux or the file "
+                "from /boot"
+            )
+        self._symbols = symbols
         self._facts = {
             "byteorder": self._memory.abi.byteorder,
             "long_size": self._memory.abi.long_size,
             "machine": machine,
             "release": self._find_release(payload.data),
-            "text_base": int(symbols.addrs[0]) if text is None else text,
+            "text_base": text,
             "wrapping": list(payload.wrapping),
             "has_symtab": has_symtab,
+            "base": self._memory.segments[0].addr if self._memory.segments else 0,
         }
 
     def _find_release(self, data: Octets) -> str | None:
@@ -211,10 +220,12 @@ class KernelImage:
                 str(loaded["origin"]),
                 absolute if len(absolute) else None,
             )
-            self._facts = json.loads(facts)
+            known = json.loads(facts)
         except (ValueError, KeyError, OSError, EOFError):
-            self._facts = {}
             return False
+        if not isinstance(known, dict) or known.keys() != _FACTS:
+            return False
+        self._facts = known
         return True
 
     def _save(self) -> None:
@@ -281,12 +292,13 @@ def _open_raw(payload: Payload, path: str) -> tuple[str, Segment, tuple[SymbolDa
             "they are damaged); give the vmlinux of the same build or its debug package"
         )
     names, types = decoded
-    segment, certain = place_raw(payload.data, tables, names, machine)
-    if not certain:
+    base = place_raw(payload.data, tables, names, machine)
+    if base is None:
         raise SourceError(
             f"{path}: cannot tell at which address this raw image is linked; give the vmlinux of the same build"
         )
-    addrs = addresses(tables, segment.data, segment.addr)
+    segment = relocate_raw(payload.data, base, tables.abi, machine)
+    addrs = addresses(tables, segment.data, base)
     return machine, segment, (_symbol_data(addrs, names, types, tables.encoding), tables.abi)
 
 

@@ -27,6 +27,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +45,12 @@ _DIGITS = b"".join(bytes((code, 0)) for code in b"0123456789")
 _FIRST_DIGIT = 0x30
 _MAX_TOKEN_TABLE = 0x10000
 _MAX_SYMBOLS = 4_000_000
+_MAX_TOKEN = 1024
+_MAX_NAMES = 1 << 28
+_MAX_TAIL = 256 * 192
+"""Bytes that the names behind the last marker take at most, for all that is known of real names."""
+_MAX_TRIES = 4096
+"""Chance matches that are followed up; a real table is among the first few."""
 _BLOCK = 256
 """Names for each marker."""
 
@@ -87,7 +94,7 @@ class Tables:
 
 def find_tables(data: Octets, abis: tuple[Abi, ...]) -> Tables | None:
     """The tables of a kernel in memory order, tried as each of ``abis``; None when there are none that agree."""
-    for position in _digit_runs(data):
+    for position in islice(_digit_runs(data), 64):
         for abi in abis:
             for table, index_at, index in _token_tables(data, position, abi):
                 found = _names_before(data, table, abi)
@@ -124,7 +131,7 @@ def _token_tables(data: Octets, position: int, abi: Abi) -> Iterator[tuple[int, 
         if index[0] != 0 or table < 0 or not bool((np.diff(index) > 0).all()):
             continue
         index = np.append(index, end - table)
-        if int(index[255]) < end - table and not data[table + index[1:] - 1].any():
+        if int(np.diff(index).max()) <= _MAX_TOKEN and not data[table + index[1:] - 1].any():
             yield table, index_at, index
             return
 
@@ -133,7 +140,7 @@ def _names_before(data: Octets, table: int, abi: Abi) -> tuple[int, int, Index, 
     """(position of num_syms, position of the names, markers, number of symbols) in front of the token table."""
     for size in (4, abi.long_size) if abi.long_size != 4 else (4,):
         for marks_at, marks in _marker_runs(data, table, abi.dtype(size), size):
-            for count_at, names, count in _counts_before(data, marks_at, marks, abi):
+            for count_at, names, count in islice(_counts_before(data, marks_at, marks, abi), _MAX_TRIES):
                 if _chain_agrees(data, names, marks, count):
                     return count_at, names, marks, count
     return None
@@ -171,7 +178,7 @@ def _counts_before(data: Octets, marks_at: int, marks: Index, abi: Abi) -> Itera
     """Places where a plausible kallsyms_num_syms is followed by names that could end at the markers."""
     low, high = (len(marks) - 1) * _BLOCK + 1, len(marks) * _BLOCK
     end = marks_at - int(marks[-1])
-    begin = max(0, (end - 0x4002 * _BLOCK)) // 4 * 4
+    begin = max(0, end - _MAX_TAIL) // 4 * 4
     if end - begin < 8:
         return
     words = np.ndarray(((end - begin) // 4,), abi.dtype(4), buffer=data, offset=begin).astype(np.int64)
@@ -264,7 +271,9 @@ def decode_names(data: Octets, tables: Tables) -> tuple[Names, npt.NDArray[np.ui
     token_lengths = np.diff(index) - 1
     sizes = token_lengths[compressed]
     ends = np.cumsum(sizes)
-    expanded = int(ends[-1]) if total else 0
+    expanded = int(ends[-1])
+    if expanded > _MAX_NAMES:
+        return None
     tokens = data[tables.token_table : tables.token_table + int(index[-1])]
     blob = tokens[np.repeat(index[compressed] - (ends - sizes), sizes) + np.arange(expanded)]
     name_ends = ends[begins + lengths - 1]

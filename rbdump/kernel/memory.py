@@ -50,12 +50,13 @@ class ImageMemory:
         self._addrs = [segment.addr for segment in self.segments]
 
     def _at(self, addr: int) -> tuple[Segment, int] | None:
-        index = bisect_right(self._addrs, addr) - 1
-        if index < 0:
-            return None
-        segment = self.segments[index]
-        offset = addr - segment.addr
-        return (segment, offset) if offset < len(segment.data) + segment.zeros else None
+        # A section without contents may lie inside a longer segment: behind its end that one goes on.
+        for index in range(bisect_right(self._addrs, addr) - 1, -1, -1):
+            segment = self.segments[index]
+            offset = addr - segment.addr
+            if offset < len(segment.data) + segment.zeros:
+                return segment, offset
+        return None
 
     def read(self, addr: int, size: int) -> bytes:
         """Up to ``size`` bytes; fewer, or none, where the image ends. Cleared memory reads as zero bytes."""

@@ -18,7 +18,7 @@ from rbdump.kernel.memory import Segment
 from rbdump.kernel.relocations import apply_rela, find_rela
 from rbdump.kernel.symboldata import Names
 
-__all__ = ["addresses", "place_raw"]
+__all__ = ["addresses", "place_raw", "relocate_raw"]
 
 Octets = npt.NDArray[np.uint8]
 
@@ -48,24 +48,23 @@ def _pointer(data: Octets, position: int, abi: Abi) -> int:
     return int.from_bytes(data[position : position + abi.long_size].tobytes(), abi.byteorder)
 
 
-def place_raw(data: Octets, tables: Tables, names: Names, machine: str) -> tuple[Segment, bool]:
-    """The image at its link address with relocations applied, and whether the place is certain."""
+def place_raw(data: Octets, tables: Tables, names: Names, machine: str) -> int | None:
+    """The link address of the first byte of the image; None when nothing tells it."""
     abi = tables.abi
     rela = find_rela(data, abi, machine)
     text = names.find("_text")
-    base: int | None = None
     if len(rela) and tables.relative_base is not None and not _pointer(data, tables.relative_base, abi):
-        base = _base_of_rela(rela, tables.relative_base, len(data), abi)
-    elif tables.encoding is not Encoding.PLACE_RELATIVE and text:
-        base = int(addresses(tables, data, 0)[text[0]])
-    certain = base is not None
-    if base is None:
-        base = _vote(data, tables, rela, machine)
-        certain = base is not None
-    segment = Segment(base or 0, data)
-    if len(rela):
-        segment = apply_rela([segment], [rela], np.zeros(1, np.uint64), abi, machine)[0]
-    return segment, certain
+        return _base_of_rela(rela, tables.relative_base, len(data), abi)
+    if tables.encoding is not Encoding.PLACE_RELATIVE and text:
+        return int(addresses(tables, data, 0)[text[0]])
+    return _vote(data, tables, rela, machine)
+
+
+def relocate_raw(data: Octets, base: int, abi: Abi, machine: str) -> Segment:
+    """The image at its link address, with the relocations that it carries applied."""
+    rela = find_rela(data, abi, machine)
+    segment = Segment(base, data)
+    return apply_rela([segment], [rela], np.zeros(1, np.uint64), abi, machine)[0] if len(rela) else segment
 
 
 def _base_of_rela(rela: Octets, anchor: int, size: int, abi: Abi) -> int | None:

@@ -55,8 +55,9 @@ def symtab_symbols(vmlinux: Vmlinux) -> SymbolData | None:
     starts = entries["name"].astype(np.int64)
     nuls = np.append(np.flatnonzero(strings == 0), len(strings))
     names = Names(blob, starts, nuls[np.searchsorted(nuls, starts)])
+    has_name = names.ends > starts
     addrs = entries["value"].astype(np.uint64)
-    keep = ~np.isin(letters, np.frombuffer(b"aANUw?", np.uint8))
+    keep = has_name & ~np.isin(letters, np.frombuffer(b"aANUw?", np.uint8))
     raw = [names.raw(row) for row in range(len(names))]
     keep &= np.fromiter((not _IGNORED.match(name) for name in raw), np.bool_, len(raw))
     rows = np.flatnonzero(keep)
