@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Is this the kernel that wrote the region? Its recorded code addresses must land where code addresses point at.
+
+In the right image about nine of ten distinct addresses are a function's start, a patch site of the function tracer or
+the place behind a call (the rest are ``_THIS_IP_`` and faulting instructions); in any other image one of twenty is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+
+from rbdump.errors import UsageError, WrongImageError
+from rbdump.findings import Finding, Severity
+from rbdump.symbols.code import CodeMap, Landing, Tally
+from rbdump.symbols.delta import BootAddresses, TextDelta, given_delta, infer_delta, stated_delta
+
+__all__ = ["AddressCheck", "Fit", "Verdict", "check_addresses", "fit_image"]
+
+Addrs = npt.NDArray[np.uint64]
+
+_MIN_ADDRESSES = 6
+_MIN_SHARE = 0.6
+"""Less than this share of explained addresses: another kernel."""
+_MIN_STRAYS = 6
+_MIN_SHIFT = 8
+"""Smaller ones are not another build's: a breakpoint's address, say, lies one byte behind the instruction."""
+_MAX_SHIFT = 1 << 16
+_FUNCTION_ALIGN = 16
+
+
+class Verdict(StrEnum):
+    """What the addresses say of an image."""
+
+    RIGHT = "right"
+    WRONG = "wrong"
+    OPEN = "open"
+    """Too few addresses to tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class AddressCheck:
+    """The distinct code addresses of a region, held against an image."""
+
+    tally: Tally
+    verdict: Verdict
+    reason: str = ""
+    """What besides the figures decided; empty when nothing did."""
+
+    def __str__(self) -> str:
+        """The figures as one sentence without its full stop."""
+        tally = self.tally
+        if not tally.total:
+            return "the region holds no code address"
+        text = (
+            f"{tally.explained} of {tally.total} distinct code addresses ({tally.share:.0%}) are a function or follow"
+            f" a call, {tally.chance:.0f} would by chance"
+        )
+        return f"{text}; {self.reason}" if self.reason else text
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """An image placed where the last boot had it."""
+
+    delta: TextDelta | None
+    """None when nothing says where the kernel was: its symbols cannot be used."""
+    check: AddressCheck
+    findings: tuple[Finding, ...]
+
+
+def check_addresses(code: CodeMap, delta: int, words: Addrs) -> AddressCheck:
+    """Hold distinct, sorted ``words`` against ``code`` moved by ``delta`` bytes; words outside its text count not."""
+    link = code.link(words, delta)
+    tally = code.tally(link)
+    verdict, reason = _by_everything(code, link, tally) if code.has_code else _by_functions(link, tally)
+    return AddressCheck(tally, verdict, reason)
+
+
+def fit_image(
+    code: CodeMap,
+    boot: BootAddresses,
+    words: Addrs,
+    counts: npt.NDArray[np.int64],
+    *,
+    name: str,
+    text_addr: int | None = None,
+    force: bool = False,
+) -> Fit:
+    """Place an image where the last boot had it, and verify that it is the kernel that wrote the region.
+
+    ``words`` and ``counts`` come from `kernel_words`; ``name`` is what messages call the image; ``text_addr`` is the
+    run-time address of ``_text`` if the user knows it. Raises WrongImageError, with the figures, when the image is
+    another kernel's, UsageError when it is the right one but ``text_addr`` is wrong, both unless ``force``; SourceError
+    when there is a ``text_addr`` but no ``_text``.
+    """
+    given = given_delta(code.symbols, text_addr, boot.abi) if text_addr is not None else None
+    delta = given or stated_delta(code.symbols, boot)
+    check = check_addresses(code, delta.value if delta else 0, words if delta else words[:0])
+    findings: list[Finding] = []
+    if check.verdict is not Verdict.RIGHT:
+        inferred = infer_delta(code, words, counts, boot.abi)
+        second = check_addresses(code, inferred.value, words) if inferred else check
+        if inferred and second.verdict is Verdict.RIGHT and delta != inferred:
+            if delta is not None:
+                what = delta.how if given is None else f"--text-addr {text_addr:#x}"
+                message = f"{what} does not fit the records; as if {_where(code, inferred)}, {second}"
+                if given is not None and not force:
+                    raise UsageError(message)
+                findings.append(Finding(Severity.WARNING, "text-addr-of-another-boot", message))
+            if given is None:
+                delta, check = inferred, second
+    problem = _misfit(code, boot) or (delta.problem if delta else "")
+    if delta is None and not problem and code.has_code and _image_words(words) >= 2 * _MIN_ADDRESSES:
+        problem = "no place of it in memory explains the code addresses of the region"
+    if problem or check.verdict is Verdict.WRONG:
+        figures = "; ".join(text for text in (problem, str(check) if check.tally.total else "") if text)
+        message = f"{name} is not the kernel that wrote the region: {figures}"
+        if not force:
+            raise WrongImageError(f"{message} (--force uses it all the same)")
+        findings.append(Finding(Severity.ERROR, "wrong-image", message))
+    elif delta is None:
+        message = f"nothing says where {name} was in memory: its symbols are not used (--text-addr gives the place)"
+        findings.append(Finding(Severity.WARNING, "no-text-addr", message))
+    elif check.verdict is Verdict.OPEN:
+        findings.append(Finding(Severity.WARNING, "image-not-verified", f"{name} is not verified: {check}"))
+    else:
+        findings.append(Finding(Severity.INFO, "image-verified", f"{name}: {check}; {_where(code, delta)}"))
+    return Fit(delta, check, tuple(findings))
+
+
+def _by_everything(code: CodeMap, link: Addrs, tally: Tally) -> tuple[Verdict, str]:
+    if tally.total < _MIN_ADDRESSES:
+        return Verdict.OPEN, ""
+    if tally.share < _MIN_SHARE or tally.explained < 2 * tally.chance:
+        return Verdict.WRONG, ""
+    shift, number = _common_shift(code, link[code.landings(link) == Landing.INSIDE])
+    if number:
+        # A few functions of the same source grew or shrank: everything behind them lies elsewhere.
+        return Verdict.WRONG, f"{number} of the others would fit if they lay {shift:+#x} bytes away: another build"
+    return Verdict.RIGHT, ""
+
+
+def _by_functions(link: Addrs, tally: Tally) -> tuple[Verdict, str]:
+    """Without instructions only function pointers tell; what follows a call cannot be told from any other place."""
+    aligned = int(np.count_nonzero(link % np.uint64(_FUNCTION_ALIGN) == 0))
+    pointers = aligned - (len(link) - aligned) / (_FUNCTION_ALIGN - 1)
+    if tally.functions >= max(4, 4 * tally.chance, _MIN_SHARE * pointers):
+        return Verdict.RIGHT, ""
+    if pointers >= max(_MIN_ADDRESSES, len(link) / 4) and tally.functions < pointers / 2:
+        return Verdict.WRONG, f"about {pointers:.0f} of them ought to be functions"
+    return Verdict.OPEN, "without the image only function starts can be checked"
+
+
+def _common_shift(code: CodeMap, strays: Addrs) -> tuple[int, int]:
+    """The shift that would explain most of the unexplained addresses, if it explains enough to be no chance."""
+    if len(strays) < _MIN_STRAYS:
+        return 0, 0
+    strays = strays[:: -(-len(strays) // 512)]
+    anchors = code.anchors()
+    bounds = np.array([-_MAX_SHIFT, _MAX_SHIFT], np.int64).astype(np.uint64)
+    first, last = (np.searchsorted(anchors, strays + bound) for bound in bounds)
+    number = np.maximum(last - first, 0)
+    starts = np.cumsum(number) - number
+    pick = np.arange(int(number.sum())) - np.repeat(starts, number) + np.repeat(first, number)
+    shifts = (anchors[pick] - np.repeat(strays, number)).astype(np.int64)
+    values, votes = np.unique(shifts[np.abs(shifts) >= _MIN_SHIFT], return_counts=True)
+    if not len(votes):
+        return 0, 0
+    best = int(votes.argmax())
+    enough = max(_MIN_STRAYS, 0.5 * len(strays))
+    return (int(values[best]), int(votes[best])) if votes[best] >= enough else (0, 0)
+
+
+def _misfit(code: CodeMap, boot: BootAddresses) -> str:
+    """Why the image cannot have written a region of this layout; empty when nothing says so."""
+    symbols, layout = code.symbols, boot.layout
+    if code.abi not in (None, boot.abi):
+        return f"it is a {code.abi} {code.machine} kernel, and the region is {boot.abi}"
+    writes_b = symbols.addr("rb_meta_init_text_addr") is not None
+    if writes_b and layout in ("B'", "C1", "C2", "C2-inject"):
+        return f"it writes layout B (it has rb_meta_init_text_addr), and the region has layout {layout}"
+    if not writes_b and layout == "B" and symbols.addr("rb_data_ptr") is None and code:
+        return "it lacks rb_meta_init_text_addr and rb_data_ptr, which every kernel that writes layout B has"
+    return ""
+
+
+def _image_words(words: Addrs) -> int:
+    """How many words can only be addresses of an x86-64 kernel image, wherever KASLR put it; 0 on other machines."""
+    return int(
+        np.subtract(*np.searchsorted(words, np.array([0xFFFF_FFFF_C000_0000, 0xFFFF_FFFF_8100_0000], np.uint64)))
+    )
+
+
+def _where(code: CodeMap, delta: TextDelta) -> str:
+    return f"_stext was at {(code.start + delta.value) % 2**64:#x}"

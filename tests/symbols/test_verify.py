@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The image of another kernel is refused with figures; that of the dead kernel is verified."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from rbdump.abi import Abi
+from rbdump.errors import UsageError, WrongImageError
+from rbdump.findings import Severity
+from rbdump.symbols.code import CodeMap
+from rbdump.symbols.delta import BootAddresses
+from rbdump.symbols.verify import Fit, Verdict, check_addresses, fit_image
+from tests.symbols.codewriter import BASE, Kernel, write_kernel
+
+LE64 = Abi("little", 8)
+SLIDE = 0x1C00_0000
+ERA_B = {"rb_meta_init_text_addr": 0x5130, "rb_data_ptr": 0x20_0008}
+
+
+def code_of(kernel: Kernel) -> CodeMap:
+    return CodeMap(kernel.symbols, "x86-64", kernel.text, abi=LE64)
+
+
+def fit(kernel: Kernel, words: np.ndarray, boot: BootAddresses | None = None, **options: object) -> Fit:
+    boot = boot or BootAddresses(LE64, "C2", BASE + SLIDE)
+    return fit_image(code_of(kernel), boot, words, np.ones(len(words), np.int64), name="vmlinux", **options)  # type: ignore[arg-type]
+
+
+def test_the_right_image_is_verified_with_figures() -> None:
+    kernel = write_kernel()
+    result = fit(kernel, kernel.recorded(SLIDE))
+    assert result.delta is not None
+    assert result.delta.value == SLIDE
+    assert result.check.verdict is Verdict.RIGHT
+    assert (result.check.tally.functions, result.check.tally.patch_sites, result.check.tally.call_sites) == (30, 30, 30)
+    assert [finding.code for finding in result.findings] == ["image-verified"]
+    assert "90 of 90" in result.findings[0].message
+
+
+def test_a_few_addresses_may_point_at_nothing_in_particular() -> None:
+    kernel = write_kernel()
+    strays = [function + SLIDE + 1 + index % 3 for index, function in enumerate(kernel.functions[::40])]
+    words = np.union1d(kernel.recorded(SLIDE), np.array(strays, np.uint64))
+    assert fit(kernel, words).check.verdict is Verdict.RIGHT
+
+
+def test_another_kernel_is_refused_with_figures() -> None:
+    words = write_kernel(seed=2).recorded(SLIDE)
+    with pytest.raises(
+        WrongImageError, match=r"vmlinux is not the kernel .* \d+ of 90 distinct code addresses .*--force"
+    ):
+        fit(write_kernel(seed=1), words)
+
+
+def test_force_uses_it_and_says_so() -> None:
+    result = fit(write_kernel(seed=1), write_kernel(seed=2).recorded(SLIDE), force=True)
+    assert result.delta is not None
+    assert result.delta.value == SLIDE
+    assert [(finding.severity, finding.code) for finding in result.findings] == [(Severity.ERROR, "wrong-image")]
+
+
+def test_another_build_of_the_same_source_is_refused() -> None:
+    words = write_kernel(grow=(400, 48)).recorded(SLIDE, 60)
+    with pytest.raises(WrongImageError, match=r"another build"):
+        fit(write_kernel(), words)
+
+
+def test_too_few_addresses_are_not_verified_and_not_refused() -> None:
+    kernel = write_kernel()
+    result = fit(kernel, kernel.recorded(SLIDE, 1))
+    assert result.check.verdict is Verdict.OPEN
+    assert [finding.code for finding in result.findings] == ["image-not-verified"]
+    assert "3 of 3" in result.findings[0].message
+    assert "no code address" in fit(kernel, np.empty(0, np.uint64)).findings[0].message
+
+
+def test_trap_9_a_text_addr_of_another_boot_is_overruled_by_the_records() -> None:
+    kernel = write_kernel()
+    result = fit(kernel, kernel.recorded(0x0A00_0000))
+    assert result.delta is not None
+    assert result.delta.value == 0x0A00_0000
+    assert [finding.code for finding in result.findings] == ["text-addr-of-another-boot", "image-verified"]
+
+
+def test_trap_10_a_text_addr_of_0_is_inferred() -> None:
+    kernel = write_kernel()
+    result = fit(kernel, kernel.recorded(SLIDE), BootAddresses(LE64, "C2"))
+    assert result.delta is not None
+    assert result.delta.value == SLIDE
+    assert "inferred" in result.delta.how
+
+
+def test_a_given_text_addr_is_taken_but_verified() -> None:
+    kernel = write_kernel()
+    boot = BootAddresses(LE64, "C2")
+    assert fit(kernel, kernel.recorded(SLIDE), boot, text_addr=BASE + SLIDE).check.verdict is Verdict.RIGHT
+    with pytest.raises(UsageError, match=f"_stext was at {BASE + SLIDE:#x}"):
+        fit(kernel, kernel.recorded(SLIDE), boot, text_addr=BASE + SLIDE + 0x10_0000)
+    forced = fit(kernel, kernel.recorded(SLIDE), boot, text_addr=BASE + SLIDE + 0x10_0000, force=True)
+    assert forced.delta is not None
+    assert forced.delta.value == SLIDE + 0x10_0000
+
+
+def test_no_address_anywhere_leaves_the_symbols_unused() -> None:
+    result = fit(write_kernel(), np.empty(0, np.uint64), BootAddresses(LE64, "A"))
+    assert result.delta is None
+    assert [finding.code for finding in result.findings] == ["no-text-addr"]
+
+
+@pytest.mark.parametrize(
+    ("extra", "boot", "reason"),
+    [
+        (ERA_B, BootAddresses(LE64, "C2", BASE + SLIDE), "writes layout B"),
+        ({}, BootAddresses(LE64, "B", BASE + SLIDE, BASE + SLIDE), "lacks rb_meta_init_text_addr"),
+        ({}, BootAddresses(Abi("big", 8), "C2", BASE + SLIDE), "64-bit little endian x86-64 kernel"),
+        ({}, BootAddresses(LE64, "C2", BASE + SLIDE + 8), "whole pages"),
+    ],
+)
+def test_what_the_region_says_of_its_kernel_is_enough_to_refuse(
+    extra: dict[str, int], boot: BootAddresses, reason: str
+) -> None:
+    with pytest.raises(WrongImageError, match=reason):
+        fit(write_kernel(extra=extra), np.empty(0, np.uint64), boot)
+
+
+def test_symbols_alone_verify_by_function_starts() -> None:
+    kernel = write_kernel()
+    symbols = CodeMap(kernel.symbols)
+    starts = np.array([addr + SLIDE for addr in kernel.functions[::20]], np.uint64)
+    assert check_addresses(symbols, SLIDE, starts).verdict is Verdict.RIGHT
+    assert check_addresses(CodeMap(write_kernel(seed=3).symbols), SLIDE, starts).verdict is Verdict.WRONG
+    sites = np.array([addr + SLIDE for addr in kernel.call_sites[::20]], np.uint64)
+    assert check_addresses(symbols, SLIDE, sites).verdict is Verdict.OPEN
