@@ -7,16 +7,20 @@ from rbdump.ring.decode import walk_region
 from rbdump.ring.open import find_regions, open_region
 from rbdump.ring.records import RecordState, RecordTable
 from rbdump.ring.region import CpuBuffer, Region, ScratchModule
+from rbdump.ring.strict import POLICIES, Policy, default_policy
 from rbdump.ring.subbufs import Subbufs, SubbufState
 
 __all__ = [
+    "POLICIES",
     "CpuBuffer",
+    "Policy",
     "RecordState",
     "RecordTable",
     "Region",
     "ScratchModule",
     "SubbufState",
     "Subbufs",
+    "default_policy",
     "find_regions",
     "open_region",
     "walk_region",

@@ -1,109 +1,139 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From an opened region to the table of its records: walk, order, epochs, merge.
+"""From an opened region to the table of its records: walk, order, epochs, findings, merge.
 
-The merge mirrors __find_next_entry() of kernel/trace/trace.c: again and again the CPU whose next record is oldest,
-the lowest CPU among equals, never reordering one CPU. A stable sort by the running maximum of each CPU's time
-stamps gives the same.
+Mirrors what a reader of the kernel's `trace` file goes through (kernel/trace/ring_buffer.c), for all CPUs at once.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import numpy.typing as npt
 
-from rbdump.ring.order import Chains, wide_order
-from rbdump.ring.records import RecordState, RecordTable
-from rbdump.ring.region import Region
+from rbdump.findings import Finding
+from rbdump.ring.check import check_order, check_strict, check_subbufs
+from rbdump.ring.epochs import assign_epochs, outliers
+from rbdump.ring.merge import merge_records
+from rbdump.ring.order import wide_order
+from rbdump.ring.records import RecordTable
+from rbdump.ring.region import CpuBuffer, Region
+from rbdump.ring.strict import Policy, strict_order
 from rbdump.ring.subbufs import SubbufState
-from rbdump.ring.walk import ChainError, Walked, Words, walk_chains
+from rbdump.ring.sweep import Sweep, sweep
 
 __all__ = ["walk_region"]
 
 Ints = npt.NDArray[np.int64]
+Stamps = npt.NDArray[np.uint64]
 
-_STATES = {
-    SubbufState.READER: RecordState.LIVE,
-    SubbufState.RING: RecordState.LIVE,
-    SubbufState.CONSUMED: RecordState.CONSUMED,
-    SubbufState.STRAY: RecordState.STRAY,
-}
+NO_BOUND = np.uint64(2**64 - 1)
 
 
-def walk_region(region: Region) -> RecordTable:
-    """All records of ``region`` in the kernel's order."""
-    words = Words.of(region.data, region.offset, region.abi)
-    offset = np.concatenate([cpu.subbufs.offset for cpu in region.cpus])
-    size = np.concatenate([cpu.subbufs.size for cpu in region.cpus])
-    stamp = np.concatenate([cpu.subbufs.time_stamp for cpu in region.cpus])
-    missing = np.concatenate([cpu.subbufs.state for cpu in region.cpus]) == SubbufState.MISSING
-    header = int(region.structs.subbuf.sizeof())
-    begin = (offset + header - region.offset) // 4
-    capacity = np.minimum(region.data_size, np.maximum(len(region.data) - offset - header, 0)) // 4
-    length = np.minimum(size // 4, capacity)
-    unknown = (size == 0) & (stamp != 0)
-    length[unknown] = capacity[unknown]
-    length[missing] = 0
-    walked = walk_chains(words, begin, begin + length, stamp)
-    complete = (walked.stop == begin + capacity) | (
-        (walked.error == ChainError.NULL_PADDING) & (walked.stop == begin + capacity - 1)
-    )
+def walk_region(
+    region: Region,
+    *,
+    policy: Policy | None = None,
+    cpus: Collection[int] | None = None,
+    since: int | None = None,
+    until: int | None = None,
+    writer_time: bool = False,
+) -> RecordTable:
+    """All records of ``region``, merged in the kernel's order; fills the columns of each CPU's `Subbufs`.
 
-    orders: list[list[int]] = []
-    first = 0
-    for cpu in region.cpus:
-        part = slice(first, first + len(cpu))
-        chains = Chains(
-            walked.nr_events[part],
-            walked.last_ts[part],
-            walked.check_ts[part],
-            walked.error[part],
-            complete[part],
-            walked.backwards[part] >= 0,
-        )
-        orders.append(wide_order(cpu, chains))
-        first += len(cpu)
-    return _merge(region, words, walked, orders)
+    ``policy`` None shows all that can be decoded; a name shows what a kernel with that policy would show after a
+    reboot (`default_policy` chooses by layout). Only then are two boots in one ring mixed, as the kernel mixes them.
+
+    ``cpus``, ``since`` and ``until`` (time stamps) leave out sub-buffers that lie outside; records near the edges
+    are returned all the same, and their choice is the caller's.
+
+    ``writer_time`` adds the time of discarded records to those behind them: that is when these happened, and the
+    kernel's readers do not do it, so that its text has them too early.
+
+    Findings are added to ``region.findings``, each one once.
+    """
+    chosen = tuple(cpu for cpu in region.cpus if cpus is None or cpu.cpu in cpus)
+    if not chosen:
+        return RecordTable.empty()
+    for cpu in chosen:
+        _reset(cpu)
+    swept = sweep(region, chosen, since, until, writer_time=writer_time)
+    findings: list[Finding] = []
+    for number in range(len(chosen)):
+        findings += check_subbufs(swept, number)
+    table = _show_all(swept, findings) if policy is None else _show_strict(swept, policy, findings)
+    known = set(region.findings)
+    region.findings += [finding for finding in findings if finding not in known]
+    return table
 
 
-def _merge(region: Region, words: Words, walked: Walked, orders: list[list[int]]) -> RecordTable:
-    bases = np.cumsum([0, *(len(cpu) for cpu in region.cpus)])
-    order = np.concatenate([np.array(part, np.int64) + base for part, base in zip(orders, bases, strict=False)])
-    counts = walked.nr_events[order]
-    first_row = np.full(len(walked.nr_events), -1, np.int64)
-    ends = np.cumsum(counts)
-    rows = int(ends[-1]) if len(ends) else 0
-    first_row[order] = ends - counts
-    hidden = first_row < 0
-    total = rows
-    if hidden.any():
-        more = np.cumsum(walked.nr_events[hidden])
-        first_row[hidden] = rows + more - walked.nr_events[hidden]
-        total += int(more[-1])
-    ts, pos, length, subbuf = walked.place(first_row, total)
-    ts, pos, length, subbuf = ts[:rows], pos[:rows], length[:rows], subbuf[:rows]
+def _reset(cpu: CpuBuffer) -> None:
+    subbufs = cpu.subbufs
+    subbufs.state[subbufs.state != SubbufState.MISSING] = SubbufState.EMPTY
+    subbufs.nr_events[:] = -1
+    subbufs.epoch[:] = 0
+    subbufs.bad_offset[:] = -1
 
-    cpu_of = np.repeat(np.arange(len(region.cpus), dtype=np.uint16), [len(cpu) for cpu in region.cpus])
-    state_of = np.concatenate([cpu.subbufs.state for cpu in region.cpus])
-    key = ts.copy()
-    cpu_rows = np.bincount(cpu_of[order], weights=counts, minlength=len(region.cpus)).astype(np.int64)
-    end = 0
-    for count in cpu_rows.tolist():
-        np.maximum.accumulate(key[end : end + count], out=key[end : end + count])
-        end += count
-    perm = np.argsort(key, kind="stable")
-    del key
-    sub = subbuf[perm]
-    lut = np.zeros(16, np.uint8)
-    for subbuf_state, record_state in _STATES.items():
-        lut[subbuf_state] = record_state
-    index_of = (np.arange(len(walked.nr_events)) - np.repeat(bases[:-1], np.diff(bases))).astype(np.int32)
-    return RecordTable(
-        ts=ts[perm],
-        cpu=cpu_of[sub],
-        offset=pos[perm] * 4 + words.offset,
-        length=length[perm] * 4,
-        subbuf=index_of[sub],
-        epoch=np.zeros(rows, np.uint8),
-        state=lut[state_of][sub],
-        lost=np.zeros(rows, np.int64),
-    )
+
+def _show_all(swept: Sweep, findings: list[Finding]) -> RecordTable:
+    orders, lost, used = [], [], []
+    for number, cpu in enumerate(swept.cpus):
+        subbufs, events = cpu.subbufs, swept.walked.nr_events[swept.part(number)]
+        order = wide_order(cpu, swept.chains(number))
+        orders.append(order)
+        lost.append(subbufs.missed_count[order])
+        used.append(order[events[order] > 0])
+        subbufs.nr_events[swept.reached[swept.part(number)]] = 0
+        subbufs.nr_events[order] = events[order]
+    stamps = [cpu.subbufs.time_stamp[order] for cpu, order in zip(swept.cpus, used, strict=True)]
+    latest = []
+    for number, epochs in enumerate(assign_epochs(stamps)):
+        cpu, order = swept.cpus[number], orders[number]
+        cpu.subbufs.epoch[used[number]] = epochs
+        last_ts = swept.walked.last_ts[swept.part(number)][used[number]]
+        bounds, misfit, late = _bounds(stamps[number], last_ts, epochs)
+        findings += check_order(cpu, order, used[number][misfit], used[number][late & ~misfit])
+        everywhere = np.full(len(cpu), NO_BOUND)
+        everywhere[used[number]] = bounds
+        latest.append(everywhere[order])
+    return merge_records(swept, orders, lost, latest)
+
+
+def _show_strict(swept: Sweep, policy: Policy, findings: list[Finding]) -> RecordTable:
+    orders, lost = [], []
+    for number, cpu in enumerate(swept.cpus):
+        part = swept.part(number)
+        result = strict_order(swept.region, cpu, swept.chains(number), policy)
+        findings += check_strict(cpu, result, policy)
+        subbufs = cpu.subbufs
+        shown = np.zeros(len(subbufs), np.bool_)
+        shown[result.order] = subbufs.size[result.order] > 0
+        shown[result.discarded] = False
+        subbufs.nr_events[swept.reached[part]] = 0
+        subbufs.nr_events[shown] = swept.walked.nr_events[part][shown]
+        mark = np.zeros(len(subbufs), np.int64)
+        mark[result.discarded] = -1
+        order = result.order[shown[result.order] | (mark[result.order] != 0)]
+        orders.append(order)
+        lost.append(mark[order])
+    return merge_records(swept, orders, lost, None)
+
+
+def _bounds(
+    stamps: Stamps, last_ts: Stamps, epochs: npt.NDArray[np.uint8]
+) -> tuple[Stamps, npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """For one CPU's sub-buffers in order: the latest time each may claim, whose stamps misfit, who ends too late.
+
+    A sub-buffer without damage ends before the next one of its boot begins, and has no bound.
+    """
+    bounds = np.full(len(stamps), NO_BOUND)
+    misfit = np.zeros(len(stamps), np.bool_)
+    following = np.full(len(stamps), NO_BOUND)
+    for epoch in np.unique(epochs):
+        rows = np.flatnonzero(epochs == epoch)
+        misfit[rows] = outliers(stamps[rows])
+        fitting = np.where(misfit[rows], NO_BOUND, stamps[rows])
+        following[rows[:-1]] = np.minimum.accumulate(fitting[::-1])[::-1][1:]
+    late = last_ts > following
+    bounds[late] = following[late]
+    return bounds, misfit, late

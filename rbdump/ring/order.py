@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which sub-buffers of a CPU are shown, in which order, and which boot wrote each: everything that can be decoded.
+"""Which sub-buffers of a CPU are shown, and in which order: everything that can be decoded and placed in time.
 
 Mirrors the order of the kernel's iterator (rb_iter_reset, rb_inc_iter in kernel/trace/ring_buffer.c): the reader
 page, then from the head page to the commit page. Around that it keeps what the kernel would not show: consumed
-sub-buffers in front, and those that damage hides.
+sub-buffers in front, and those that damage hides. What lies behind a commit is never shown here: after one lap of
+the ring it looks like events and is not.
 """
 
 from __future__ import annotations
@@ -15,29 +16,36 @@ import numpy.typing as npt
 
 from rbdump.ring.region import CpuBuffer
 from rbdump.ring.subbufs import SubbufState
-from rbdump.ring.walk import ChainError
 
-__all__ = ["Chains", "kernel_order", "ring_from", "split_epochs", "wide_order"]
+__all__ = ["Chains", "kernel_order", "ring_from", "wide_order"]
 
 Ints = npt.NDArray[np.int64]
 Stamps = npt.NDArray[np.uint64]
+Mask = npt.NDArray[np.bool_]
+
+# An IntEnum costs a look-up in its metaclass for each use; these are compared with arrays.
+EMPTY, INVALID, STALE, MISSING = (
+    int(state) for state in (SubbufState.EMPTY, SubbufState.INVALID, SubbufState.STALE, SubbufState.MISSING)
+)
+READER, RING, CONSUMED = int(SubbufState.READER), int(SubbufState.RING), int(SubbufState.CONSUMED)
+STRAY, DISCARDED = int(SubbufState.STRAY), int(SubbufState.DISCARDED)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Chains:
     """What the walk found in the sub-buffers of one CPU, indexed like `Subbufs`."""
 
     nr_events: Ints
     last_ts: Stamps
-    """As a reader computes it."""
+    """Time of the last record as a reader computes it."""
     check_ts: Stamps
-    """As the kernel's validator computes it."""
-    error: npt.NDArray[np.uint8]
-    """A `ChainError`."""
-    complete: npt.NDArray[np.bool_]
+    """The same as the kernel's validator computes it; the sub-buffer's own stamp when nothing is committed."""
+    ok: Mask
+    """The committed bytes are whole records and no absolute time stamp goes back: valid for the kernel."""
+    full: Mask
     """The chain of records reaches the end of the sub-buffer, whatever the commit word says."""
-    backwards: npt.NDArray[np.bool_]
-    """An absolute time stamp goes back."""
+    leftover: Mask
+    """Nothing is committed and there are bytes."""
 
 
 def ring_from(buffers: Ints, position: int) -> Ints:
@@ -45,69 +53,68 @@ def ring_from(buffers: Ints, position: int) -> Ints:
     return np.concatenate([buffers[position:], buffers[1:position]])
 
 
-def kernel_order(buffers: Ints, head: int, commit: int) -> list[int] | None:
+def ring_position(buffers: Ints, subbuf: int | None) -> int | None:
+    """Position (1 .. n-1) of a sub-buffer in the ring; None for the reader page."""
+    found = np.flatnonzero(buffers[1:] == subbuf)
+    return int(found[0]) + 1 if len(found) else None
+
+
+def kernel_order(buffers: Ints, head: int, commit: int) -> Ints | None:
     """Sub-buffers as the kernel follows them; None when the commit page cannot be reached."""
-    reader = int(buffers[0])
-    if commit == reader:
-        return [reader]
-    at = np.flatnonzero(buffers[1:] == head)
-    if not len(at):
+    reader = buffers[:1]
+    if commit == reader[0]:
+        return reader
+    first, last = ring_position(buffers, head), ring_position(buffers, commit)
+    if first is None or last is None:
         return None
-    ring = ring_from(buffers, int(at[0]) + 1)
-    end = np.flatnonzero(ring == commit)
-    return [reader, *ring[: int(end[0]) + 1].tolist()] if len(end) else None
+    ring = ring_from(buffers, first)
+    return np.concatenate([reader, ring[: (last - first) % len(ring) + 1]])
 
 
-def wide_order(cpu: CpuBuffer, chains: Chains) -> list[int]:
-    """All sub-buffers of ``cpu`` that show events, oldest first; sets their state.
-
-    A sub-buffer that holds nothing decodable is left out, unless it only says that events were lost.
-    """
+def wide_order(cpu: CpuBuffer, chains: Chains) -> Ints:
+    """All sub-buffers of ``cpu`` that show events, or say that some were lost, oldest first; sets their states."""
     subbufs = cpu.subbufs
-    state = subbufs.state
-    committed = (subbufs.size > 0) & (state != SubbufState.MISSING)
-    shows = committed & (chains.nr_events > 0)
-    state[committed & ~shows & (chains.error != ChainError.NONE)] = SubbufState.INVALID
+    state, stamps = subbufs.state, subbufs.time_stamp
+    there = state != MISSING
+    shows = there & (subbufs.size > 0) & (chains.nr_events > 0)
+    state[there] = EMPTY
+    state[there & chains.leftover] = STALE
+    state[there & (subbufs.size > 0) & ~chains.ok & ~shows] = INVALID
+    state[there & subbufs.missed & (subbufs.size == 0)] = DISCARDED
 
-    order: list[int] | None = None
+    order = None
     if cpu.buffers is not None and cpu.head is not None and cpu.commit is not None:
         order = kernel_order(cpu.buffers, cpu.head, cpu.commit)
-    if cpu.buffers is None or order is None:
-        return _by_time(cpu, shows)
+    if cpu.buffers is None or cpu.head is None or order is None:
+        found = np.flatnonzero(shows)
+        state[found] = STRAY
+        return found[np.argsort(stamps[found], kind="stable")]
 
-    if len(order) > 1:
-        inside = np.array(order[1:-1], np.int64)
-        lost = inside[(subbufs.size[inside] == 0) & ~subbufs.missed[inside] & chains.complete[inside]]
-        shows[lost] = True  # only damage can clear the commit word of a full sub-buffer between head and commit
-        state[lost] = SubbufState.STRAY
-    live = [index for index in order if shows[index] or subbufs.missed[index]]
-    for index in live:
-        if shows[index] and state[index] != SubbufState.STRAY:
-            state[index] = SubbufState.READER if index == order[0] else SubbufState.RING
-    state[subbufs.missed & (subbufs.size == 0)] = SubbufState.DISCARDED
+    # A full sub-buffer between head and commit has its commit word; only damage can clear it.
+    inside = order[1:-1]
+    lost = inside[(subbufs.size[inside] == 0) & ~subbufs.missed[inside] & chains.full[inside]]
+    live = order[shows[order]]
+    state[live] = RING
+    if shows[order[0]]:
+        state[order[0]] = READER
+    state[lost] = STRAY
+    shows[lost] = True
+    live = order[shows[order] | subbufs.missed[order]]
 
     consumed = _rewind(cpu, chains, order, shows)
-    state[consumed] = SubbufState.CONSUMED
+    state[consumed] = CONSUMED
     known = np.zeros(len(subbufs), np.bool_)
     known[order] = True
     known[consumed] = True
-    at = np.flatnonzero(cpu.buffers[1:] == order[-1])
-    start = (int(at[0]) + 1) % (len(cpu.buffers) - 1) + 1 if len(at) else 1
-    strays = [index for index in ring_from(cpu.buffers, start).tolist() if shows[index] and not known[index]]
-    state[strays] = SubbufState.STRAY
-    return _insert(strays, consumed + live, subbufs.time_stamp, chains.last_ts)
+    end = ring_position(cpu.buffers, cpu.commit) or (ring_position(cpu.buffers, cpu.head) or 1) - 1
+    around = ring_from(cpu.buffers, end % (len(subbufs) - 1) + 1)
+    around = np.concatenate([cpu.buffers[:1], around])
+    strays = around[(shows & ~known)[around]]
+    state[strays] = STRAY
+    return _insert(strays, np.concatenate([consumed, live]), stamps, chains.last_ts)
 
 
-def _by_time(cpu: CpuBuffer, shows: npt.NDArray[np.bool_]) -> list[int]:
-    """The order when the header does not give one. Equal stamps keep the order of the memory."""
-    subbufs = cpu.subbufs
-    found = np.flatnonzero(shows)
-    found = found[np.argsort(subbufs.time_stamp[found], kind="stable")]
-    subbufs.state[found] = SubbufState.STRAY
-    return [int(index) for index in found]
-
-
-def _rewind(cpu: CpuBuffer, chains: Chains, order: list[int], shows: npt.NDArray[np.bool_]) -> list[int]:
+def _rewind(cpu: CpuBuffer, chains: Chains, order: Ints, shows: Mask) -> Ints:
     """Sub-buffers in front of the head page that a reader had taken, oldest first.
 
     Up to 6.16 the kernel sets the commit word of such a sub-buffer to 0 and leaves time stamp and data; 6.17 to 7.1
@@ -117,63 +124,33 @@ def _rewind(cpu: CpuBuffer, chains: Chains, order: list[int], shows: npt.NDArray
     """
     assert cpu.buffers is not None
     subbufs, buffers = cpu.subbufs, cpu.buffers
-    at = np.flatnonzero(buffers[1:] == cpu.head)
-    if not len(at):
-        return []
+    at = ring_position(buffers, cpu.head)
+    if at is None:
+        return order[:0]
     swapped = bool((buffers != np.arange(len(buffers))).any())
-    newer = subbufs.time_stamp[order[0]] if shows[order[0]] else subbufs.time_stamp[cpu.head]
-    accepted: list[int] = []
-    for index in ring_from(buffers, int(at[0]) + 1)[:0:-1].tolist():
-        if index == cpu.commit or subbufs.time_stamp[index] == 0:
+    head = order[min(1, len(order) - 1)]
+    newer = subbufs.time_stamp[order[0] if shows[order[0]] else head]
+    accepted = []
+    for index in ring_from(buffers, at)[:0:-1].tolist():
+        stamp = subbufs.time_stamp[index]
+        if index == cpu.commit or stamp == 0 or stamp > newer or chains.last_ts[index] > newer:
             break
-        if subbufs.size[index] == 0 and not (swapped and chains.complete[index]):
+        if subbufs.missed[index] or not (chains.ok[index] if subbufs.size[index] else swapped and chains.full[index]):
             break
-        if subbufs.missed[index] or chains.error[index] not in (ChainError.NONE, ChainError.NULL_PADDING):
-            break
-        if max(subbufs.time_stamp[index], chains.last_ts[index]) > newer:
-            break
-        newer = subbufs.time_stamp[index]
+        newer = stamp
         accepted.append(index)
     shows[accepted] = True
-    return accepted[::-1]
+    return np.array(accepted[::-1], np.int64)
 
 
-def _insert(strays: list[int], order: list[int], stamps: Stamps, last: Stamps) -> list[int]:
-    """Put strays in front, where the ring has them, but behind the commit page when they are newer than it."""
-    if not strays:
-        return order
-    newest = last[order[-1]] if order else np.uint64(0)
-    behind = [index for index in strays if order and stamps[index] >= newest]
-    front = [index for index in strays if not order or stamps[index] < newest]
-    if front and order and stamps[order[0]] < stamps[front[0]]:
+def _insert(strays: Ints, order: Ints, stamps: Stamps, last_ts: Stamps) -> Ints:
+    """Put strays where the ring has them, in front; behind the commit page when they are newer than it."""
+    if not len(strays) or not len(order):
+        return np.concatenate([strays, order])
+    newer = stamps[strays] >= last_ts[order[-1]]
+    front, behind = strays[~newer], strays[newer]
+    if len(front):
         # The reader page, or what follows a head page that lags behind, can be older than the strays.
-        older = [index for index in order if stamps[index] < stamps[front[0]]]
-        return older + front + [index for index in order if stamps[index] >= stamps[front[0]]] + behind
-    return front + order + behind
-
-
-def split_epochs(stamps: Stamps, last: Stamps) -> npt.NDArray[np.int64]:
-    """Number of the boot that wrote each sub-buffer, counted from the oldest, for one CPU's sub-buffers in order.
-
-    Time stamps fall where a new boot began. One sub-buffer that is out of line between two that are in order is
-    damage and no boot.
-    """
-    del last
-    number = np.zeros(len(stamps), np.int64)
-    current, reached = 0, np.uint64(0)
-    for index in range(len(stamps)):
-        here = stamps[index]
-        if here < reached:
-            following = stamps[index + 1 : index + 2]
-            before = stamps[index - 2] if index >= 2 and number[index - 2] == current else None
-            if len(following) and following[0] >= reached:
-                number[index] = current  # this one is too small
-                continue
-            if before is not None and here >= before and not (len(following) and following[0] < before):
-                number[index] = current  # the one before was too large
-                reached = here
-                continue
-            current += 1
-        reached = here
-        number[index] = current
-    return number
+        older = stamps[order] < stamps[front[0]]
+        return np.concatenate([order[older], front, order[~older], behind])
+    return np.concatenate([order, behind])

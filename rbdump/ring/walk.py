@@ -24,6 +24,7 @@ from rbdump.abi import Abi
 __all__ = ["ChainError", "Walked", "Words", "walk_chains"]
 
 Ints = npt.NDArray[np.int64]
+Small = npt.NDArray[np.int32]
 Stamps = npt.NDArray[np.uint64]
 
 PADDING = 29
@@ -93,17 +94,26 @@ class Walked:
     """Discarded records that carry time, the fillers at the end left out."""
     discarded_time: Stamps
     """Time that these carry together."""
-    steps: list[tuple[Ints, Ints, Stamps, Ints, Ints]] = field(default_factory=list)
+    steps: list[tuple[Ints, Small, Stamps, Small, Small]] = field(default_factory=list)
     """Per step: sub-buffer, ordinal of the event in it, time stamp, word index and words of the payload."""
 
-    def place(self, first_row: Ints, rows: int) -> tuple[Stamps, Ints, npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-        """Columns (ts, word index, payload words, sub-buffer) of the events, of sub-buffer i from ``first_row[i]``."""
+    def place(self, first_row: Ints, rows: int) -> tuple[Stamps, Small, Small, Small]:
+        """Columns (ts, word index, payload words, sub-buffer) of the events, of sub-buffer i from ``first_row[i]`` on.
+
+        Sub-buffers with a negative first row are left out. Empties ``steps``, to hold the events only once.
+        """
         ts = np.empty(rows, np.uint64)
-        pos = np.empty(rows, np.int64)
+        pos = np.empty(rows, np.int32)
         length = np.empty(rows, np.int32)
         subbuf = np.empty(rows, np.int32)
-        for subs, ordinals, stamps, words, lengths in self.steps:
+        hidden = bool((first_row[self.nr_events > 0] < 0).any())
+        while self.steps:
+            subs, ordinals, stamps, words, lengths = self.steps.pop()
             row = first_row[subs]
+            if hidden:
+                shown = row >= 0
+                row, subs, ordinals = row[shown], subs[shown], ordinals[shown]
+                stamps, words, lengths = stamps[shown], words[shown], lengths[shown]
             row += ordinals
             ts[row] = stamps
             pos[row] = words
@@ -148,7 +158,7 @@ class _Lockstep:
         self.pos = pos
         self.end = end
         self.ts = ts
-        self.events = np.zeros(len(sub), np.int64)
+        self.events = np.zeros(len(sub), np.int32)
         self.skew = np.zeros(len(sub), np.uint64)
         """What the validator has added to the time and the readers have not: the time of discarded records."""
 
@@ -169,7 +179,9 @@ class _Lockstep:
             return
         self.ts += delta
         payload = self.pos + 1
-        self.out.steps.append((self.sub, self.events, self.ts.copy(), payload, length - 1))
+        self.out.steps.append(
+            (self.sub, self.events, self.ts.copy(), payload.astype(np.int32), (length - 1).astype(np.int32))
+        )
         self.events = self.events + 1
         self.pos = following
         alive = following < self.end
@@ -215,7 +227,9 @@ class _Lockstep:
         row = np.flatnonzero(event)
         if len(row):
             words = length[row] - (payload[row] - pos[row])
-            out.steps.append((self.sub[row], self.events[row], self.ts[row], payload[row], words))
+            out.steps.append(
+                (self.sub[row], self.events[row], self.ts[row], payload[row].astype(np.int32), words.astype(np.int32))
+            )
         self.events = self.events + event
         self.pos = np.where(good, pos + length, pos)
         if not good.all():
