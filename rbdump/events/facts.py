@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from rbdump.abi import Abi
@@ -78,3 +78,7 @@ class Facts:
     """The trace clock counts nanoseconds."""
     addr_of: Callable[[str], int | None] = no_addr
     """The last-boot address of a symbol of the kernel proper, None when it is not known."""
+    variables: Mapping[str, int] = field(default_factory=dict)
+    """Values of variables of the kernel that print fmts name: ``vmemmap_base``, ``mem_map``, ``memstart_addr``."""
+    hz: int | None = None
+    """Jiffies in a second (CONFIG_HZ), None when it is not known."""

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Print fmt to a function that renders the bodies of many records at once.
+
+The function is generated Python source: fields are gathered as numpy columns, expressions computed on columns, and
+one list comprehension puts the lines together. Once enough rows were seen, `plan` decides which parts to remember.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import repeat
+
+import numpy as np
+
+from rbdump.events.facts import Facts
+from rbdump.events.format import EventFormat
+from rbdump.events.printfmt import runtime
+from rbdump.events.printfmt.convert import Fragment, convert
+from rbdump.events.printfmt.ctype import TypeTable
+from rbdump.events.printfmt.evaluate import Evaluator
+from rbdump.events.printfmt.nodes import UnsupportedPrintFmt
+from rbdump.events.printfmt.parser import parse_print_fmt
+from rbdump.events.printfmt.plan import Part, Render, Segment, SpanMemo, choose_segments
+from rbdump.events.printfmt.template import parse_template
+from rbdump.events.printfmt.values import Code
+from rbdump.events.rows import Rows
+
+__all__ = ["PrintFmt", "compile_print_fmt"]
+
+_LEARN = 512
+_LIMIT = 1 << 18
+
+
+def compile_print_fmt(fmt: EventFormat, facts: Facts) -> PrintFmt:
+    """The renderer of a format's events. UnsupportedPrintFmt says why there is none."""
+    if len(fmt.print_fmt) > _LIMIT:
+        raise UnsupportedPrintFmt(f"the print fmt has {len(fmt.print_fmt)} characters")
+    try:
+        return PrintFmt(fmt, facts)
+    except RecursionError:
+        raise UnsupportedPrintFmt("the print fmt is nested too deeply") from None
+
+
+class PrintFmt:
+    """Renders ``name: body`` lines, newline included, of the records of one event."""
+
+    def __init__(self, fmt: EventFormat, facts: Facts) -> None:
+        self._fmt = fmt
+        self._facts = facts
+        self._types = TypeTable(facts.abi)
+        template, args = parse_print_fmt(fmt.print_fmt, self._types)
+        left = list(args)
+        parts: list[Part] = []
+        for part in parse_template(template):
+            if isinstance(part, str):
+                parts.append(part)
+                continue
+            wanted = 1 + (part.width == "*") + (part.precision == "*")
+            if len(left) < wanted:
+                raise UnsupportedPrintFmt("the print fmt has more conversions than arguments")
+            parts.append((part, tuple(left[:wanted])))
+            del left[:wanted]
+        self._parts = _joined([f"{fmt.name}: ", *parts, "\n"])
+        self.__source__ = ""
+        """The generated source, for people."""
+        self._learned = False
+        self._render = self._generate([Segment(tuple(self._parts))])
+
+    def __call__(self, rows: Rows) -> list[str]:
+        """The line of each row. Fixed fields must lie inside every record; dynamic ones are checked."""
+        if not len(rows):
+            return []
+        if not self._learned and len(rows) >= _LEARN:
+            self._learned = True
+            fields = {f.name: f for f in (*self._fmt.common_fields, *self._fmt.fields)}
+            segments = choose_segments(self._parts, fields, rows)
+            if any(segment.span is not None for segment in segments):
+                self._render = self._generate(segments)
+        with np.errstate(all="ignore"):
+            return self._render(rows)
+
+    def _generate(self, segments: Sequence[Segment]) -> Render:
+        names: dict[str, object] = {
+            "np": np,
+            "repeat": repeat,
+            "STRINGS": runtime.Strings(),
+            **{name: getattr(runtime, name) for name in runtime.__all__ if name[0].islower()},
+            **{f"{kind}{size}": np.dtype(f"{kind}{size}").type for kind in "iu" for size in (1, 2, 4, 8)},
+        }
+        code = Code(names)
+        evaluator = Evaluator(self._fmt, self._facts, self._types, code)
+        fragments: list[Fragment] = []
+        remembered: list[str] = []
+        for segment in segments:
+            if segment.span is not None:
+                memo = SpanMemo(self._generate([Segment(segment.parts)]), segment.span)
+                remembered.append(self.__source__)
+                fragments.append(Fragment("%s", (code.let(f"{code.bind(memo, 'memo')}(rows)", "s"),)))
+                continue
+            for part in segment.parts:
+                if isinstance(part, str):
+                    fragments.append(Fragment(part.replace("%", "%%")))
+                else:
+                    fragments.append(convert(evaluator, part[0], list(part[1])))
+        code.lines.append(f"return {_line(fragments)}")
+        source = "def render(rows):\n    " + "\n    ".join(code.lines) + "\n"
+        exec(compile(source, f"<print fmt of {self._fmt.name}>", "exec"), names)
+        self.__source__ = "\n".join([*remembered, source])
+        render: Render = names["render"]  # type: ignore[assignment]
+        return render
+
+
+def _joined(parts: Sequence[Part]) -> list[Part]:
+    """Neighbouring literals as one."""
+    joined: list[Part] = []
+    for part in parts:
+        if isinstance(part, str) and joined and isinstance(joined[-1], str):
+            joined[-1] += part
+        else:
+            joined.append(part)
+    return joined
+
+
+def _line(fragments: Sequence[Fragment]) -> str:
+    """The expression of the list of lines."""
+    template = "".join(fragment.template for fragment in fragments)
+    lists = [name for fragment in fragments for name in fragment.lists]
+    if not lists:
+        return f"[{template % ()!r}] * len(rows)"
+    if template == "%s" and len(lists) == 1:
+        return lists[0]
+    names = [f"a{position}" for position in range(len(lists))]
+    target = f"{', '.join(names)}" + ("," if len(lists) == 1 else "")
+    source = lists[0] if len(lists) == 1 else f"zip({', '.join(lists)})"
+    loop = f"for {names[0] if len(lists) == 1 else target} in {source}"
+    if all(fragment.template in ("%s", "%d") for fragment in fragments if fragment.lists):
+        # an f-string without format specifications is the fastest way to join text and plain integers
+        pieces = []
+        rest = iter(names)
+        for fragment in fragments:
+            if fragment.lists:
+                pieces.append("{" + next(rest) + "}")
+            else:
+                text = (fragment.template % ()).replace("{", "{{").replace("}", "}}")
+                pieces.append(_quoted(text))
+        return f'[f"{"".join(pieces)}" {loop}]'
+    return f"[{template!r} % ({target}) {loop}]"
+
+
+def _quoted(text: str) -> str:
+    """Text as it stands between double quotes in Python source."""
+    return "".join(c if c.isascii() and c.isprintable() and c not in '"\\' else f"\\U{ord(c):08x}" for c in text)

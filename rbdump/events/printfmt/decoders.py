@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Own renderings of kernel functions that print fmts call: facts of SCSI, USB, NVMe, DWC3, EDAC and Xen.
+
+Spellings follow drivers/scsi/scsi_trace.c, drivers/usb/common/debug.c, include/linux/edac.h, block/blk-core.c,
+arch/x86/xen (hypercall numbers of the Xen ABI) and drivers/usb/dwc3/debug.h.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "blk_op",
+    "dwc3_ep_command",
+    "dwc3_ep_command_status",
+    "dwc3_generic_command",
+    "dwc3_generic_command_status",
+    "dwc3_trb_type",
+    "mc_event_error_type",
+    "scsi_cdb",
+    "usb_control",
+    "xen_hypercall",
+    "xhci_ring_type",
+]
+
+
+def mc_event_error_type(kind: int) -> str:
+    """The severity of a memory controller event (enum hw_event_mc_err_type)."""
+    return {0: "Corrected", 1: "Uncorrected", 2: "Deferred", 3: "Fatal"}.get(kind, "Info")
+
+
+_BLK_OPS = {
+    0: "READ", 1: "WRITE", 2: "FLUSH", 3: "DISCARD", 5: "SECURE_ERASE", 6: "ZONE_RESET", 7: "WRITE_SAME",
+    9: "WRITE_ZEROES", 10: "ZONE_OPEN", 11: "ZONE_CLOSE", 12: "ZONE_FINISH", 13: "ZONE_APPEND", 32: "SCSI_IN",
+    33: "SCSI_OUT", 34: "DRV_IN", 35: "DRV_OUT",
+}  # fmt: skip
+
+
+def blk_op(op: int) -> str:
+    """The name of a block operation (enum req_op)."""
+    return _BLK_OPS.get(op, "UNKNOWN")
+
+
+_XEN = [
+    "set_trap_table",
+    "mmu_update",
+    "set_gdt",
+    "stack_switch",
+    "set_callbacks",
+    "fpu_taskswitch",
+    "sched_op_compat",
+    "dom0_op",
+    "set_debugreg",
+    "get_debugreg",
+    "update_descriptor",
+    ".",
+    "memory_op",
+    "multicall",
+    "update_va_mapping",
+    "set_timer_op",
+    "event_channel_op_compat",
+    "xen_version",
+    "console_io",
+    "physdev_op_compat",
+    "grant_table_op",
+    "vm_assist",
+    "update_va_mapping_otherdomain",
+    "iret",
+    "vcpu_op",
+    "set_segment_base",
+    "mmuext_op",
+    "acm_op",
+    "nmi_op",
+    "sched_op",
+    "callback_op",
+    "xenoprof_op",
+    "event_channel_op",
+    "physdev_op",
+    "hvm_op",
+]
+
+
+def xen_hypercall(op: int) -> str:
+    """`` (name)`` of a Xen hypercall, empty for an unknown one."""
+    name = _XEN[op] if 0 <= op < len(_XEN) else "."
+    return "" if name == "." else f"({name})"
+
+
+def xhci_ring_type(kind: int) -> str:
+    """enum xhci_ring_type."""
+    names = ("CTRL", "ISOC", "BULK", "INTR", "STREAM", "CMD", "EVENT")
+    return names[kind] if 0 <= kind < len(names) else "UNKNOWN"
+
+
+def dwc3_trb_type(kind: int) -> str:
+    """The TRB control type of a DWC3 transfer request block."""
+    names = {
+        1: "normal", 2: "setup", 3: "status2", 4: "status3", 5: "data", 6: "isoc-first", 7: "isoc", 8: "link",
+    }  # fmt: skip
+    return names.get(kind >> 4, "UNKNOWN")
+
+
+def dwc3_ep_command(command: int) -> str:
+    """A DWC3 endpoint command."""
+    names = {
+        0x09: "Start New Configuration", 0x08: "End Transfer", 0x07: "Update Transfer", 0x06: "Start Transfer",
+        0x05: "Clear Stall", 0x04: "Set Stall", 0x03: "Get Endpoint State", 0x02: "Set Endpoint Transfer Resource",
+        0x01: "Set Endpoint Configuration",
+    }  # fmt: skip
+    return names.get(command & 0x0F, "UNKNOWN command")
+
+
+def dwc3_generic_command(command: int) -> str:
+    """A DWC3 generic gadget command."""
+    names = {
+        0x02: "Set Periodic Parameters", 0x04: "Set Scratchpad Buffer Array Lo", 0x05: "Set Scratchpad Buffer Array Hi",
+        0x07: "Transmit Device Notification", 0x09: "Selected FIFO Flush", 0x0A: "All FIFO Flush",
+        0x0C: "Set Endpoint NRDY", 0x10: "Run SoC Bus Loopback Test",
+    }  # fmt: skip
+    return names.get(command, "UNKNOWN")
+
+
+def dwc3_ep_command_status(status: int) -> str:
+    """The status of a DWC3 endpoint command, an error number of the driver."""
+    return {-110: "Timed Out", 0: "Successful", -22: "No Resource", -11: "Bus Expiry"}.get(status, "UNKNOWN")
+
+
+def dwc3_generic_command_status(status: int) -> str:
+    """The status of a DWC3 generic command."""
+    return {-110: "Timed Out", 0: "Successful", 1: "Error"}.get(status, "UNKNOWN")
+
+
+def _integer(cdb: bytes, at: int, size: int) -> int:
+    return int.from_bytes(cdb[at : at + size].ljust(size, b"\0"), "big")
+
+
+def scsi_cdb(cdb: bytes) -> str:
+    """What scsi_trace_parse_cdb() says of a command descriptor block: ``lba=... txlen=...`` where it knows it."""
+    if not cdb:
+        return "-"
+    opcode = cdb[0]
+    if opcode in (0x08, 0x0A) and len(cdb) >= 6:
+        return f"lba={_integer(cdb, 1, 3) & 0x1FFFFF} txlen={cdb[4] or 256}"
+    if opcode in (0x28, 0x2A, 0x2F, 0x41):
+        text = f"lba={_integer(cdb, 2, 4)} txlen={_integer(cdb, 7, 2)} protect={_integer(cdb, 1, 1) >> 5}"
+        return text + _unmap(cdb, opcode == 0x41)
+    if opcode in (0xA8, 0xAA, 0xAF):
+        return f"lba={_integer(cdb, 2, 4)} txlen={_integer(cdb, 6, 4)} protect={_integer(cdb, 1, 1) >> 5}"
+    if opcode in (0x88, 0x8A, 0x8F, 0x93):
+        text = f"lba={_integer(cdb, 2, 8)} txlen={_integer(cdb, 10, 4)} protect={_integer(cdb, 1, 1) >> 5}"
+        return text + _unmap(cdb, opcode == 0x93)
+    if opcode == 0x42:
+        return f"regions={max(_integer(cdb, 7, 2) - 8, 0) // 16}"
+    action = _integer(cdb, 1, 1) & 0x1F
+    if opcode == 0x9E:
+        names = {0x10: "READ_CAPACITY_16", 0x12: "GET_LBA_STATUS"}
+        if action not in names:
+            return "UNKNOWN"
+        return f"{names[action]} lba={_integer(cdb, 2, 8)} alloc_len={_integer(cdb, 10, 4)}"
+    if opcode in (0xA3, 0xA4):
+        into = {0x05: "REPORT_IDENTIFYING_INFORMATION", 0x0A: "REPORT_TARGET_PORT_GROUPS", 0x0B: "REPORT_ALIASES",
+                0x0C: "REPORT_SUPPORTED_OPERATION_CODES", 0x0D: "REPORT_SUPPORTED_TASK_MANAGEMENT_FUNCTIONS",
+                0x0E: "REPORT_PRIORITY", 0x0F: "REPORT_TIMESTAMP", 0x10: "MANAGEMENT_PROTOCOL_IN"}  # fmt: skip
+        out = {0x06: "SET_IDENTIFYING_INFORMATION", 0x0A: "SET_TARGET_PORT_GROUPS", 0x0B: "CHANGE_ALIASES",
+               0x0E: "SET_PRIORITY", 0x0F: "SET_TIMESTAMP", 0x10: "MANAGEMENT_PROTOCOL_OUT"}  # fmt: skip
+        name = (into if opcode == 0xA3 else out).get(action)
+        return "UNKNOWN" if name is None else f"{name} alloc_len={_integer(cdb, 6, 4)}"
+    if opcode in (0x94, 0x95):
+        names = {0x94: {1: "CLOSE_ZONE", 2: "FINISH_ZONE", 3: "OPEN_ZONE", 4: "RESET_WRITE_POINTER"},
+                 0x95: {0: "REPORT_ZONES"}}[opcode]  # fmt: skip
+        if action not in names:
+            return "UNKNOWN"
+        zone = f"{names[action]} zone={_integer(cdb, 2, 8)}"
+        if opcode == 0x94:
+            return f"{zone} all={_integer(cdb, 14, 1) & 1}"
+        option = _integer(cdb, 14, 1)
+        return f"{zone} alloc_len={_integer(cdb, 10, 4)} options={option & 0x3F} partial={option >> 7 & 1}"
+    if opcode == 0x7F:
+        action = _integer(cdb, 8, 2)
+        names = {0x09: "READ", 0x0A: "VERIFY", 0x0B: "WRITE", 0x0D: "WRITE_SAME"}
+        if action not in names:
+            return "UNKNOWN"
+        text = f"{names[action]}_32 lba={_integer(cdb, 12, 8)} txlen={_integer(cdb, 28, 4)}"
+        text += f" protect={_integer(cdb, 10, 1) >> 5} ei_lbrt={_integer(cdb, 20, 4)}"
+        return text + (f" unmap={_integer(cdb, 10, 1) >> 3 & 1}" if action == 0x0D else "")
+    return "-"
+
+
+def _unmap(cdb: bytes, write_same: bool) -> str:
+    return f" unmap={_integer(cdb, 1, 1) >> 3 & 1}" if write_same else ""
+
+
+def _recipient(request_type: int, index: int) -> str:
+    return {0: "Device", 1: f"Interface({index & 0xFF})", 2: f"Endpoint({index & 0xFF})"}.get(
+        request_type & 0x1F, "UNKNOWN"
+    )
+
+
+def usb_control(request_type: int, request: int, value: int, index: int, length: int) -> str:
+    """A USB control request in the spelling of usb_decode_ctrl() for requests that are not decoded further."""
+    kind = {0: "Standard", 0x20: "Class", 0x40: "Vendor"}.get(request_type & 0x60, "Unknown")
+    if request_type & 0x60 == 0 and request == 5:
+        return f"Set Address(Addr = {value:02x})"
+    if request_type & 0x60 == 0 and request == 9:
+        return f"Set Configuration(Config = {value & 0xFF})"
+    if request_type & 0x60 == 0 and request == 8:
+        return f"Get Configuration(Length = {length})"
+    if request_type & 0x60 == 0 and request == 10:
+        return f"Get Interface(Intf = {index}, Length = {length})"
+    if request_type & 0x60 == 0 and request == 11:
+        return f"Set Interface(Intf = {index}, Alt.Setting = {value})"
+    if request_type & 0x60 == 0 and request in (6, 7):
+        name = _DESCRIPTORS.get(value >> 8, "UNKNOWN")
+        return f"{'Get' if request == 6 else 'Set'} {name} Descriptor(Index = {value & 0xFF}, Length = {length})"
+    direction = "IN" if request_type & 0x80 else "OUT"
+    return (
+        f"Type={kind} Recipient={_recipient(request_type, index)} Dir={direction} bRequest={request} "
+        f"wValue={value} wIndex={index} wLength={length}"
+    )
+
+
+_DESCRIPTORS = {
+    1: "Device", 2: "Configuration", 3: "String", 4: "Interface", 5: "Endpoint", 6: "Device Qualifier",
+    7: "Other Speed Config", 8: "Interface Power", 9: "OTG", 10: "Debug", 11: "Interface Association", 15: "BOS",
+    16: "Device Capability", 48: "SS Endpoint Companion", 49: "SSP Isochronous Endpoint Companion",
+}  # fmt: skip

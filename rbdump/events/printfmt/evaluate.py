@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Syntax tree to generated code: C expressions with their static types over whole columns.
+
+Integers become numpy operations on arrays of exactly the C type, so that promotion, conversion and wrap-around are
+those of the compiler that built the kernel. Both branches of a conditional are computed; nothing has side effects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from rbdump.events.facts import Facts
+from rbdump.events.format import EventFormat, Field
+from rbdump.events.printfmt import functions, integers, memory, statements
+from rbdump.events.printfmt import nodes as n
+from rbdump.events.printfmt.ctype import CType, TypeTable, common_type, promoted
+from rbdump.events.printfmt.nodes import UnsupportedPrintFmt
+from rbdump.events.printfmt.values import Code, Int, Mem, Seq, Table, Text, Value
+
+__all__ = ["Evaluator"]
+
+_RECORD = {"REC", "__entry", "field"}
+
+
+class Evaluator:
+    """Evaluates expressions of one event format into one function's code."""
+
+    def __init__(self, fmt: EventFormat, facts: Facts, types: TypeTable, code: Code) -> None:
+        self.fmt = fmt
+        self.facts = facts
+        self.types = types
+        self.code = code
+        self.fields: dict[str, Field] = {f.name: f for f in (*fmt.common_fields, *fmt.fields)}
+        self.locals: Mapping[str, n.Node] = {}
+
+    def value(self, node: n.Node) -> Value:
+        """The value of an expression. Raises UnsupportedPrintFmt."""
+        method: Callable[[Evaluator, n.Node], Value] | None = _DISPATCH.get(type(node))
+        if method is None:
+            raise UnsupportedPrintFmt(f"{type(node).__name__} is no expression here")
+        return method(self, node)
+
+    def integer(self, node: n.Node) -> Int:
+        """The value of an expression that must be an integer or a kernel pointer."""
+        value = self.value(node)
+        if isinstance(value, Int):
+            return value
+        raise UnsupportedPrintFmt(f"an integer is needed where the format has {describe(value)}")
+
+    def constant(self, node: n.Node) -> int:
+        """The value of an expression that must be a constant."""
+        value = self.integer(node)
+        if value.const is None:
+            raise UnsupportedPrintFmt("a constant is needed where the format has a field")
+        return value.const
+
+    def resolve(self, name: n.TypeName) -> CType:
+        """The type that a type name means."""
+        base = name.type
+        if base is None and name.of is not None:
+            base = self.type_of(self.value(name.of))
+        if base is None:
+            base = self.typedef(name.name, bool(name.pointers))
+        for _ in range(name.pointers):
+            base = base.pointer(self.types.long_size)
+        return base
+
+    def typedef(self, name: str, behind_pointer: bool) -> CType:
+        """A typedef the kernel has and rbdump does not know: a field of that type tells its size."""
+        for field in self.fmt.fields:
+            if field.type == name and field.size in (1, 2, 4, 8):
+                return CType("int", field.size, field.signed)
+        if behind_pointer:
+            return CType("struct", 0, name=name)
+        raise UnsupportedPrintFmt(f"the type {name!r} is not known")
+
+    def type_of(self, value: Value) -> CType:
+        """The C type of a value."""
+        if isinstance(value, Int):
+            return value.type
+        if isinstance(value, Text):
+            size = 0 if value.const is None else len(value.const.encode("utf-8", "surrogateescape")) + 1
+            return CType("array", size, target=self.types.char)
+        if isinstance(value, Mem):
+            size = value.avail if isinstance(value.avail, int) else 0
+            return CType("array", size, target=value.elem)
+        if isinstance(value, Table):
+            return CType("array", 16 * len(value.items.items), target=CType("struct", 16))
+        return CType("pointer", self.types.long_size)
+
+    # leaves
+
+    def _number(self, node: n.Node) -> Value:
+        assert isinstance(node, n.Number)
+        return Int(node.type, node.value)
+
+    def _string(self, node: n.Node) -> Value:
+        assert isinstance(node, n.String)
+        return Text(node.text)
+
+    def _ident(self, node: n.Node) -> Value:
+        assert isinstance(node, n.Ident)
+        name = node.name
+        local = self.locals.get(name)
+        if local is not None:
+            return Table(local) if isinstance(local, n.InitList) else self.value(local)
+        if name in _RECORD:
+            return Mem(self.types.void, 0, self.code.let("rows.length", "n"), "the record")
+        if name in ("p", "s", "seq"):
+            return Seq()
+        if name in ("true", "false"):
+            return Int(self.types.int, int(name == "true"))
+        if name == "NULL":
+            return Int(self.types.void.pointer(self.types.long_size), 0)
+        known = self.facts.variables.get(name)
+        if known is None and name == "HZ":
+            known = self.facts.hz
+        if known is not None:
+            page = self.types.names["struct page"]
+            return Int(page.pointer(self.types.long_size) if name == "mem_map" else self.types.ulong, known)
+        raise UnsupportedPrintFmt(f"the value of {name} is not known")
+
+    def _member(self, node: n.Node) -> Value:
+        assert isinstance(node, n.Member)
+        if not (isinstance(node.of, n.Ident) and node.of.name in _RECORD):
+            raise UnsupportedPrintFmt(f"the layout of the structure that has the member {node.name!r} is not known")
+        return memory.field_value(self, self.field(node.name))
+
+    def field(self, name: str) -> Field:
+        """The field of that name."""
+        field = self.fields.get(name)
+        if field is None:
+            for prefix in ("__data_loc_", "__rel_loc_"):
+                if name.startswith(prefix) and name.removeprefix(prefix) in self.fields:
+                    return self.fields[name.removeprefix(prefix)]
+            raise UnsupportedPrintFmt(f"the event has no field {name!r}")
+        return field
+
+    # operators
+
+    def _index(self, node: n.Node) -> Value:
+        assert isinstance(node, n.Index)
+        return memory.index(self, self.value(node.of), self.integer(node.index))
+
+    def _unary(self, node: n.Node) -> Value:
+        assert isinstance(node, n.Unary)
+        if node.op == "&":
+            return memory.address_of(self, node.of)
+        of = self.value(node.of)
+        if node.op == "*":
+            return memory.index(self, of, Int(self.types.int, 0))
+        if node.op == "!":
+            return integers.logical_not(self.code, integers.truth(self.code, of, self.types), self.types)
+        if not isinstance(of, Int):
+            raise UnsupportedPrintFmt(f"unary {node.op} is applied to {describe(of)}")
+        return integers.unary(self.code, node.op, of)
+
+    def _binary(self, node: n.Node) -> Value:
+        assert isinstance(node, n.Binary)
+        if node.op in ("&&", "||"):
+            left = integers.truth(self.code, self.value(node.left), self.types)
+            if left.const is not None and bool(left.const) == (node.op == "||"):
+                return Int(self.types.int, int(bool(left.const)))
+            right = integers.truth(self.code, self.value(node.right), self.types)
+            return integers.logical(self.code, node.op, left, right, self.types)
+        if node.op == "=":
+            raise UnsupportedPrintFmt("an assignment outside of a statement expression")
+        left_value, right_value = self.value(node.left), self.value(node.right)
+        if isinstance(left_value, Mem) or isinstance(right_value, Mem):
+            return memory.pointer_arithmetic(self, node.op, left_value, right_value)
+        if not (isinstance(left_value, Int) and isinstance(right_value, Int)):
+            raise UnsupportedPrintFmt(f"{node.op} between {describe(left_value)} and {describe(right_value)}")
+        return integers.binary(self.code, node.op, left_value, right_value, self.types)
+
+    def _cond(self, node: n.Node) -> Value:
+        assert isinstance(node, n.Cond)
+        first = self.value(node.test)
+        test = integers.truth(self.code, first, self.types)
+        if test.const is not None:
+            if not test.const:
+                return self.value(node.other)
+            return first if node.then is None else self.value(node.then)
+        then = first if node.then is None else self.value(node.then)
+        other = self.value(node.other)
+        return self.choose(test, then, other)
+
+    def choose(self, test: Int, then: Value, other: Value) -> Value:
+        """``test ? then : other`` for a test that differs from row to row."""
+        if isinstance(then, Int) and isinstance(other, Int):
+            to = common_type(then.type, other.type)
+            pointer = then.type if then.type.kind == "pointer" else other.type
+            if pointer.kind == "pointer":
+                to = pointer
+            return integers.choose(self.code, test, integers.convert(self.code, then, to), other, to)
+        return memory.choose_text(self, test, then, other)
+
+    def _comma(self, node: n.Node) -> Value:
+        assert isinstance(node, n.Comma)
+        return self.value(node.right)
+
+    def _cast(self, node: n.Node) -> Value:
+        assert isinstance(node, n.Cast)
+        of = self.value(node.of)
+        if node.type.name and not node.type.pointers and isinstance(of, Int):
+            # a typedef of unknown size does not change a value that is an integer constant
+            try:
+                to = self.resolve(node.type)
+            except UnsupportedPrintFmt:
+                if of.const is None:
+                    raise
+                return of
+        else:
+            to = self.resolve(node.type)
+        if isinstance(of, Int):
+            return integers.convert(self.code, of, to)
+        return memory.cast(self, of, to)
+
+    def _sizeof(self, node: n.Node) -> Value:
+        assert isinstance(node, n.Sizeof)
+        to = self.resolve(node.of) if isinstance(node.of, n.TypeName) else self.type_of(self.value(node.of))
+        if not to.size and "{" not in to.name:
+            raise UnsupportedPrintFmt(f"the size of {to.name or 'this'} is not known")
+        return Int(self.types.ulong, to.size)
+
+    def _call(self, node: n.Node) -> Value:
+        assert isinstance(node, n.Call)
+        return functions.call(self, node)
+
+    def _statements(self, node: n.Node) -> Value:
+        assert isinstance(node, n.StatementExpr)
+        outer = self.locals
+        try:
+            self.locals, last = statements.execute(outer, node.body)
+            return self.value(last)
+        finally:
+            self.locals = outer
+
+    def promoted(self, value: Int) -> Int:
+        """After the integer promotions."""
+        return integers.convert(self.code, value, promoted(value.type))
+
+
+def describe(value: Value) -> str:
+    """A value in words, for the reason of an UnsupportedPrintFmt."""
+    if isinstance(value, Text):
+        return "a string"
+    if isinstance(value, Mem):
+        return f"the address of {value.name or 'a part of the record'}"
+    if isinstance(value, Table):
+        return "a table"
+    return "an integer" if isinstance(value, Int) else "the output"
+
+
+_DISPATCH: dict[type, Callable[[Evaluator, n.Node], Value]] = {
+    n.Number: Evaluator._number,
+    n.String: Evaluator._string,
+    n.Ident: Evaluator._ident,
+    n.Member: Evaluator._member,
+    n.Index: Evaluator._index,
+    n.Unary: Evaluator._unary,
+    n.Binary: Evaluator._binary,
+    n.Cond: Evaluator._cond,
+    n.Comma: Evaluator._comma,
+    n.Cast: Evaluator._cast,
+    n.Sizeof: Evaluator._sizeof,
+    n.Call: Evaluator._call,
+    n.StatementExpr: Evaluator._statements,
+}

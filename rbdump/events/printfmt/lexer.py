@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tokens of a print fmt: the C lexical grammar (ISO C 6.4) without preprocessing."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from rbdump.events.printfmt.nodes import UnsupportedPrintFmt
+
+__all__ = ["Token", "tokenize", "unescape"]
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One token; ``text`` of a string or character literal is its content with escapes resolved."""
+
+    kind: Literal["number", "string", "char", "name", "op", "end"]
+    text: str
+    offset: int
+
+
+_TOKEN = re.compile(
+    r"""(?P<space>\s+|/\*.*?\*/)
+      | (?P<number>(?:0[xX][0-9a-fA-F]+|0[bB][01]+|[0-9]+)[uUlL]*(?![.\w]))
+      | (?P<prefix>[uUL]|u8)?(?:"(?P<string>(?:[^"\\]|\\.)*)"|'(?P<char>(?:[^'\\]|\\.)+)')
+      | (?P<name>[A-Za-z_$][\w$]*)
+      | (?P<op>\.\.\.|<<=|>>=|->|\+\+|--|<<|>>|<=|>=|==|!=|&&|\|\||[-+*/%&|^]=|[-+*/%&|^~!<>=?:;,.(){}\[\]\#])
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_ESCAPE = re.compile(r"\\(?:([0-7]{1,3})|x([0-9a-fA-F]+)|(.))", re.DOTALL)
+_SIMPLE = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v", "e": "\x1b"}
+
+
+def unescape(text: str) -> str:
+    """A literal's content with its backslash escapes resolved."""
+
+    def resolve(match: re.Match[str]) -> str:
+        octal, hexadecimal, simple = match.groups()
+        if octal:
+            return chr(int(octal, 8) & 0xFF)
+        if hexadecimal:
+            return chr(int(hexadecimal, 16) & 0xFF)
+        return _SIMPLE.get(simple, simple)
+
+    return _ESCAPE.sub(resolve, text) if "\\" in text else text
+
+
+def tokenize(text: str) -> list[Token]:
+    """All tokens of ``text``, closed by an ``end`` token. Raises UnsupportedPrintFmt."""
+    tokens: list[Token] = []
+    position = 0
+    while position < len(text):
+        match = _TOKEN.match(text, position)
+        if match is None:
+            raise UnsupportedPrintFmt(f"{text[position : position + 12]!r} at column {position} is no C token")
+        kind = match.lastgroup
+        if kind in ("number", "name", "op"):
+            tokens.append(Token(kind, match.group(), position))  # type: ignore[arg-type]
+        elif kind in ("string", "char"):
+            tokens.append(Token(kind, unescape(match.group(kind)), position))  # type: ignore[arg-type]
+        position = match.end()
+    tokens.append(Token("end", "", len(text)))
+    return tokens

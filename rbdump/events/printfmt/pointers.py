@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ``%p`` extensions, as pointer() of lib/vsprintf.c dispatches them.
+
+``%p`` itself prints the value: with pointers hashed (the default) the kernel prints a number that only the dead
+kernel's secret explains; ``no_hash_pointers`` and the trace option ``hash-ptr`` off print what is printed here.
+What would follow a pointer into the kernel's memory (``%pd``, ``%pV`` ...) prints the pointer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from rbdump.events.printfmt import integers, memory, text
+from rbdump.events.printfmt import nodes as n
+from rbdump.events.printfmt.errnos import error_name
+from rbdump.events.printfmt.nodes import UnsupportedPrintFmt
+from rbdump.events.printfmt.runtime import Memo
+from rbdump.events.printfmt.template import Conversion
+from rbdump.events.printfmt.timestamps import rtc_time, time64
+from rbdump.events.printfmt.values import Int, Mem, Text, Value
+
+if TYPE_CHECKING:
+    from rbdump.events.printfmt.evaluate import Evaluator
+
+__all__ = ["pointer"]
+
+Width = Int | int | None
+_BITS_LIMIT = 1 << 16
+
+
+def pointer(ev: Evaluator, conversion: Conversion, width: Width, node: n.Node) -> tuple[Text, Width]:
+    """The text of a ``%p...`` conversion and the width that is left to be padded to."""
+    extension = conversion.extension
+    value = ev.value(node)
+    kind = extension[:1]
+    if kind in ("S", "F", "s", "f", "B"):
+        symbols = ev.facts.symbols
+        return _symbol(ev, value, symbols.pB if kind == "B" else symbols.ps if kind in "sf" else symbols.pS), width
+    if kind == "e" and isinstance(value, Int):
+        return _mapped(ev, value, lambda v: error_name(v, ev.types.long_size), "errors"), width
+    if kind in ("h", "b"):
+        return _sized(ev, extension, width, _inside(value, extension)), None
+    if kind and kind in "MmIiUat":
+        return _record(ev, extension, _inside(value, extension)), width
+    if isinstance(value, Int) and kind not in ("G", "4", "E"):
+        return _raw(ev, conversion, width, value)
+    if isinstance(value, Mem) and not kind:
+        raise UnsupportedPrintFmt(f"%p prints where the trace buffer of the kernel holds {value.name}")
+    raise UnsupportedPrintFmt(f"%p{extension} follows a pointer into the kernel's memory")
+
+
+def _inside(value: Value, extension: str) -> Mem:
+    if isinstance(value, Mem):
+        return value
+    raise UnsupportedPrintFmt(f"%p{extension} follows a pointer into the kernel's memory")
+
+
+def _ulong(ev: Evaluator, value: Value) -> Int:
+    if not isinstance(value, Int):
+        raise UnsupportedPrintFmt("the address of a part of the record is printed as a symbol")
+    return integers.convert(ev.code, value, ev.types.ulong)
+
+
+def _symbol(ev: Evaluator, value: Value, names: object) -> Text:
+    addr = _ulong(ev, value)
+    if addr.const is not None:
+        addr = Int(addr.type, None, ev.code.let(f"np.full(len(rows), {addr.const}, {addr.type.dtype})"))
+    memo = ev.code.bind(names, "symbols")
+    return Text(None, ev.code.let(f"[*map({memo}.__getitem__, {ev.code.items(addr.code)})]", "s"))
+
+
+def _mapped(ev: Evaluator, value: Int, function: Callable[[int], str], name: str) -> Text:
+    addr = _ulong(ev, value)
+    if addr.const is not None:
+        return Text(function(addr.const))
+    memo = ev.code.bind(Memo(function), name)
+    return Text(None, ev.code.let(f"[*map({memo}.__getitem__, {ev.code.items(addr.code)})]", "s"))
+
+
+def _raw(ev: Evaluator, conversion: Conversion, width: Width, value: Int) -> tuple[Text, Width]:
+    addr = _ulong(ev, value)
+    digits = 2 * ev.types.long_size
+    prefix = "0x" if "#" in conversion.flags else ""
+    if width is not None and "0" in conversion.flags and isinstance(width, int):
+        digits = max(width - len(prefix), 0)
+    elif width is not None:
+        digits = 1
+    if addr.const is not None:
+        return Text(f"{prefix}{addr.const:0{digits}x}"), width
+    if digits == 2 * ev.types.long_size and not prefix:
+        return Text(None, ev.code.let(f"pointer_list({addr.code})", "s")), width
+    template = f"{prefix}%0{digits}x"
+    return Text(None, ev.code.let(f"[{template!r} % x for x in {ev.code.items(addr.code)}]", "s")), width
+
+
+def _blob_text(ev: Evaluator, of: Mem, size: int, function: Callable[[bytes], str]) -> Text:
+    blobs = memory.blob(ev, of, Int(ev.types.int, size))
+    memo = ev.code.bind(text.Blobs(function), "bytes")
+    return Text(None, ev.code.let(f"[*map({memo}.__getitem__, {blobs})]", "s"))
+
+
+def _record(ev: Evaluator, extension: str, of: Mem) -> Text:
+    """Extensions that print bytes of the record of a fixed size."""
+    order = ev.facts.abi.byteorder
+    kind = extension[0]
+    if kind in "Mm":
+        return _blob_text(ev, of, 6, lambda b: text.mac(b, extension))
+    if kind == "U":
+        return _blob_text(ev, of, 16, lambda b: text.uuid(b, extension[1:2] or "b"))
+    if kind in "Ii":
+        family, options = extension[1:2], extension[2:]
+        if family == "4":
+            reverse = options == "l" or (options == "h" and order == "little")
+            return _blob_text(ev, of, 4, lambda b: text.ip4(b, kind == "i", reverse))
+        if family == "6":
+            if options == "c" and kind == "I":
+                return _blob_text(ev, of, 16, text.ip6_compressed)
+            return _blob_text(ev, of, 16, lambda b: text.ip6(b, ":" if kind == "I" else ""))
+        size = min(of.avail, 28) if isinstance(of.avail, int) else 28
+        blobs = ev.code.let(f"blobs(rows, {of.offset}, np.minimum({of.avail}, {size}), {of.avail})", "m")
+        memo = ev.code.bind(text.Blobs(lambda b: text.sockaddr(b, options, order, kind == "i")), "bytes")
+        return Text(None, ev.code.let(f"[*map({memo}.__getitem__, {blobs})]", "s"))
+    if kind == "a":
+        size = of.elem.size if ev.types.long_size == 4 and of.elem.size in (4, 8) else ev.types.long_size
+        return _blob_text(ev, of, size, lambda b: f"0x{int.from_bytes(b, order):0{2 * size}x}")
+    if extension[1:2] == "R":
+        return _blob_text(ev, of, 24, lambda b: rtc_time(b, extension[2:], order))
+    size = 8
+    if extension[1:2] == "S":
+        return _blob_text(ev, of, 16, lambda b: time64(b, extension[2:], order, True))
+    return _blob_text(ev, of, size, lambda b: time64(b, extension[2:], order, False))
+
+
+def _sized(ev: Evaluator, extension: str, width: Width, of: Mem) -> Text:
+    """``%*ph`` and ``%*pb``, whose width is the size of what they print."""
+    order, long_size = ev.facts.abi.byteorder, ev.types.long_size
+    if width is None:
+        width = 1 if extension[0] == "h" else 0
+    if extension[0] == "h":
+        separator = {"C": ":", "D": "-", "N": ""}.get(extension[1:2], " ")
+        memo = ev.code.bind(text.Blobs(lambda b: text.hex_bytes(b, separator)), "bytes")
+        if isinstance(width, int):
+            size = "1" if width < 0 else str(min(width, 64))
+        else:
+            columns = integers.array(width)
+            size = ev.code.let(f"np.where({columns} < 0, 1, np.minimum({columns}, 64))")
+        blobs = ev.code.let(f"blobs(rows, {of.offset}, {size}, {of.avail})", "m")
+        return Text(None, ev.code.let(f"[*map({memo}.__getitem__, {blobs})]", "s"))
+    spell = text.bitmap_list if extension.endswith("l") else text.bitmap
+    if isinstance(width, int):
+        bits = max(width, 0)
+        size_in_bytes = (bits + 8 * long_size - 1) // (8 * long_size) * long_size
+        return _blob_text(ev, of, size_in_bytes, lambda b: spell(b, bits, order, long_size))
+    counts = ev.code.let(f"np.clip({integers.array(width)}.astype(i8), 0, {_BITS_LIMIT})")
+    blobs = ev.code.let(
+        f"blobs(rows, {of.offset}, ({counts} + {8 * long_size - 1}) // {8 * long_size} * {long_size}, {of.avail})", "m"
+    )
+    function = ev.code.bind(
+        lambda raw, count: "(bad length)" if raw is None else spell(raw, count, order, long_size), "bitmap"
+    )
+    return Text(None, ev.code.let(f"[*map({function}, {blobs}, {ev.code.items(counts)})]", "s"))
