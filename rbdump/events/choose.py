@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which rows are wanted: by CPU, event, pid, time, filter and count, all on columns, before anything is rendered."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from rbdump.errors import UsageError
+from rbdump.events.catalog import Catalog
+from rbdump.events.comms import TaskNames
+from rbdump.events.entries import Entries
+from rbdump.events.filter import Filter, FilterContext
+from rbdump.events.rows import Memory
+from rbdump.findings import Finding, Severity
+
+__all__ = ["Choice", "Time", "choose", "choose_events", "parse_pids", "parse_time"]
+
+_TIME = re.compile(r"(?P<minus>-?)(?P<whole>\d{1,20})(?:\.(?P<fraction>\d{1,12}))?\s*(?P<unit>s|ms|us|ns)?", re.ASCII)
+_UNITS = {"s": 9, "ms": 6, "us": 3, "ns": 0}
+_PID_LIMIT = 1 << 31
+
+Indices = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Time:
+    """A point in the trace, in units of the trace clock."""
+
+    value: int
+    from_end: bool
+    """Counted back from the last record of the trace."""
+    slack: int = 0
+    """Half a unit of the last digit that was given: text rounds time stamps to microseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What `choose` is to keep; None and empty keep everything."""
+
+    cpus: frozenset[int] | None = None
+    events: frozenset[int] | None = None
+    """Event ids."""
+    pids: frozenset[int] | None = None
+    since: Time | None = None
+    until: Time | None = None
+    filter: Filter | None = None
+    last: int | None = None
+    """Keep this many of the rows that all others leave, the last ones."""
+
+
+@dataclass(slots=True)
+class _Facts:
+    """What a filter needs beyond the entries; see `FilterContext`."""
+
+    catalog: Catalog
+    memory: Memory
+    comms: Callable[[], TaskNames]
+    string_at: Callable[[int], str | None] = field(default=lambda addr: None)
+    function_range: Callable[[str], tuple[int, int] | None] = field(default=lambda name: None)
+
+
+def parse_pids(text: str) -> frozenset[int]:
+    """Process ids, with commas between them. UsageError when one is none."""
+    pids: set[int] = set()
+    for item in text.split(","):
+        if not re.fullmatch(r"\s*\d{1,10}\s*", item, re.ASCII) or int(item) >= _PID_LIMIT:
+            raise UsageError(f"{text!r} is no list of process ids like 1,42: {item.strip()!r} is none")
+        pids.add(int(item))
+    return frozenset(pids)
+
+
+def parse_time(text: str, *, in_ns: bool, role: Literal["since", "until"]) -> Time:
+    """``12.345678`` (seconds as lines of text show them), ``1500ms``, or from the end ``-5s``, ``-20ms``, ``-5us``.
+
+    With a clock that does not count nanoseconds: a number of its units, or ``-1000`` units from the end.
+    """
+    match = _TIME.fullmatch(text.strip())
+    if match is None:
+        raise UsageError(f"--{role} {text!r} is no time like 12.345678, -5s or -20ms")
+    from_end = bool(match["minus"])
+    whole, fraction = int(match["whole"]), match["fraction"] or ""
+    if not in_ns:
+        if fraction or match["unit"]:
+            raise UsageError(
+                f"--{role} {text!r}: this trace clock counts no seconds; give its own units, as 12345 or -100"
+            )
+        return Time(whole, from_end)
+    exponent = _UNITS[match["unit"] or "s"]
+    digits = (fraction + "0" * exponent)[:exponent]
+    value = whole * 10**exponent + (int(digits) if digits else 0)
+    slack = 500 if not from_end and exponent - len(fraction) >= 3 else 0
+    return Time(value, from_end, slack)
+
+
+def choose_events(patterns: Sequence[str], catalog: Catalog) -> frozenset[int]:
+    """Ids of the events that any of the patterns names (each may hold several, with commas between).
+
+    UsageError when one names nothing.
+    """
+    wanted: set[int] = set()
+    for pattern in (item.strip() for text in patterns for item in text.split(",")):
+        found = catalog.ids(pattern) if pattern else []
+        if not found:
+            near = catalog.near(pattern)
+            hint = f"; did you mean {' or '.join(near)}?" if near else ""
+            if not near and all(system == "ftrace" for system, _ in catalog.names()):
+                hint = "; nothing was given that tells the names of events, a copy of tracefs does (or give the number)"
+            raise UsageError(f"--event {pattern!r}: there is no such event{hint}")
+        wanted.update(found)
+    return frozenset(wanted)
+
+
+def _bounds(entries: Entries, choice: Choice) -> tuple[int, int]:
+    """The first and the last time stamp that are wanted, in clock units."""
+    low, high = 0, (1 << 64) - 1
+    ts, epoch = entries.records.ts, entries.records.epoch
+    end = 0
+    if any(time and time.from_end for time in (choice.since, choice.until)) and len(ts):
+        end = int(ts[epoch == epoch.min()].max())
+    if choice.since:
+        low = end - choice.since.value if choice.since.from_end else choice.since.value - choice.since.slack
+    if choice.until:
+        high = end - choice.until.value if choice.until.from_end else choice.until.value + choice.until.slack
+        # A rounded microsecond covers [-500, +499] ns around it.
+        high -= bool(choice.until.slack)
+    return max(low, 0), min(high, (1 << 64) - 1)
+
+
+def _member(values: npt.NDArray[Any], wanted: frozenset[int]) -> npt.NDArray[np.bool_]:
+    if len(wanted) == 1:
+        return np.asarray(values == next(iter(wanted)), bool)
+    if values.dtype.itemsize <= 2:
+        table = np.zeros(1 << 16, bool)
+        table[[item for item in wanted if item < len(table)]] = True
+        inside: npt.NDArray[np.bool_] = table[values]
+        return inside
+    return np.isin(values, np.array(sorted(wanted), np.int64))
+
+
+def _filtered(entries: Entries, rows: Indices, choice: Filter, facts: _Facts) -> tuple[Indices, list[Finding]]:
+    ids = entries.id[rows]
+    keep = np.zeros(len(rows), bool)
+    findings: list[Finding] = []
+    excluded: dict[str, list[str]] = {}
+    unknown = 0
+    comms = facts.comms()
+    for event_id in np.flatnonzero(np.bincount(ids, minlength=1)).tolist():
+        at = np.flatnonzero(ids == event_id)
+        fmt = facts.catalog.get(event_id)
+        if fmt is None:
+            unknown += len(at)
+            continue
+        problems = choice.problems(fmt)
+        if problems:
+            excluded.setdefault(problems[0], []).append(f"{fmt.system}:{fmt.name}")
+            continue
+        chosen = rows[at]
+        context = FilterContext(
+            entries.records.cpu[chosen], comms.select(chosen), facts.string_at, facts.function_range
+        )
+        keep[at] = choice.mask(fmt, entries.rows(facts.memory, chosen), context)
+    if unknown:
+        text = f"{unknown} records of events without a format were left out, since a filter cannot look into them"
+        findings.append(Finding(Severity.WARNING, "filter-unknown-event", text))
+    for reason, names in excluded.items():
+        listed = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+        text = f"the filter leaves out all records of {listed}: {reason}"
+        findings.append(Finding(Severity.INFO, "filter-event-left-out", text))
+    return rows[keep], findings
+
+
+def choose(
+    entries: Entries,
+    choice: Choice,
+    catalog: Catalog,
+    memory: Memory,
+    comms: Callable[[], TaskNames],
+    *,
+    string_at: Callable[[int], str | None] = lambda addr: None,
+    function_range: Callable[[str], tuple[int, int] | None] = lambda name: None,
+) -> tuple[Indices | slice, list[Finding]]:
+    """The rows of ``entries`` to keep, in order (a slice when that says it), and what the filter left out.
+
+    Cheap columns come first, the filter looks only at what they leave. ``comms`` gives the names of the tasks of all
+    rows and is called only for a filter.
+    """
+    mask: npt.NDArray[np.bool_] | None = None
+    tests: list[npt.NDArray[np.bool_]] = []
+    if choice.events is not None:
+        tests.append(_member(entries.id, choice.events))
+    if choice.cpus is not None:
+        tests.append(_member(entries.records.cpu, choice.cpus))
+    if choice.pids is not None:
+        tests.append(_member(entries.pid, choice.pids))
+    if choice.since or choice.until:
+        low, high = _bounds(entries, choice)
+        ts = entries.records.ts
+        tests.append((ts >= np.uint64(low)) & (ts <= np.uint64(max(high, 0))) & (low <= high))
+    for test in tests:
+        mask = test if mask is None else mask & test
+    findings: list[Finding] = []
+    if mask is None and choice.filter is None:
+        count = len(entries) if choice.last is None else min(choice.last, len(entries))
+        return slice(len(entries) - count, len(entries)), findings
+    rows = np.arange(len(entries), dtype=np.int64) if mask is None else np.flatnonzero(mask).astype(np.int64)
+    if choice.filter is not None:
+        facts = _Facts(catalog, memory, comms, string_at, function_range)
+        rows, findings = _filtered(entries, rows, choice.filter, facts)
+    if choice.last is not None:
+        rows = rows[max(0, len(rows) - choice.last) :]
+    return rows, findings
