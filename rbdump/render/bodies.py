@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bodies of all events of a slice: rows are grouped by event id, each group is rendered as a whole and put back.
+
+Mirrors print_trace_fmt() (kernel/trace/trace.c), which picks the printer of an event. What has no format is said with
+its bytes; what has a format that cannot be rendered is printed as its fields, and a finding says why, once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rbdump.events.catalog import Catalog
+from rbdump.events.entries import TRACE_ENTRY_SIZE, Entries
+from rbdump.events.facts import Facts
+from rbdump.events.format import EventFormat
+from rbdump.events.printfmt import UnsupportedPrintFmt, compile_print_fmt
+from rbdump.events.rows import Memory
+from rbdump.findings import Finding, Severity
+from rbdump.render import devices, funcgraph, function, latency, prints, stacks, switches
+from rbdump.render.dynamic import probe_renderer, synthetic_renderer
+from rbdump.render.fields import RawStyle, fields_renderer
+from rbdump.render.group import Group, MissingField, Renderer, tails
+from rbdump.render.reader import Reader, reader_facts
+from rbdump.render.style import Style
+from rbdump.render.syscalls import syscall_renderer
+
+__all__ = ["Bodies", "LastBoot"]
+
+
+@dataclass(frozen=True, slots=True)
+class LastBoot:
+    """Print as the kernel prints the buffer of a last boot: fields, and addresses moved to where it lies itself."""
+
+    text_delta: int = 0
+    """`_text` of the reading kernel less that of the dead one; 0 prints the addresses that the dead kernel had."""
+    modules: Sequence[int] = ()
+    """Addresses of the modules in the scratch."""
+
+
+def _unknown_task(pid: int) -> str:
+    return "<...>" if pid else "<idle>"
+
+
+class Bodies:
+    """Renders event bodies; keeps one compiled renderer for each event id."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        facts: Facts,
+        style: Style,
+        memory: Memory,
+        *,
+        nr_cpus: int = 1,
+        last_boot: LastBoot | None = None,
+        comm_of: Callable[[int], str] = _unknown_task,
+    ) -> None:
+        """``nr_cpus``: possible CPUs of the dead kernel; ``last_boot``: print fields as the next kernel would;
+        ``comm_of``: a task's name by pid, for events that name another task than their own.
+        """
+        self.findings: list[Finding] = []
+        """What could not be rendered as the kernel would have, each event and reason once."""
+        self._catalog = catalog
+        self._style = style
+        self._memory = memory
+        self._nr_cpus = nr_cpus
+        self._last_boot = last_boot
+        self._comm_of = comm_of
+        self._facts = facts
+        reader = None
+        if last_boot is not None:
+            selective = style.adjusted_fields
+            reader = Reader(facts, text_delta=last_boot.text_delta, modules=last_boot.modules, selective=selective)
+            self._facts = reader_facts(facts, reader)
+        self._raw_style = RawStyle(reader if style.adjusted_fields else None, style.hex_strings)
+        self._renderers: dict[int, tuple[Renderer, int]] = {}
+        self._said: set[tuple[int, str]] = set()
+
+    def render(self, entries: Entries, leaf: npt.NDArray[np.int64] | None = None) -> list[str]:
+        """The body of each row with its newline, in row order; ``leaf`` as `funcgraph.fold_funcgraph` gives it."""
+        if not len(entries):
+            return []
+        order = np.argsort(entries.id, kind="stable")
+        ids = entries.id[order]
+        bounds = [0, *(np.flatnonzero(ids[1:] != ids[:-1]) + 1).tolist(), len(ids)]
+        texts: list[str] = []
+        for begin, end in pairwise(bounds):
+            texts += self._group(int(ids[begin]), entries, order[begin:end], leaf)
+        out = np.empty(len(entries), object)
+        out[order] = texts
+        result: list[str] = out.tolist()
+        return result
+
+    def _group(
+        self, event_id: int, entries: Entries, index: npt.NDArray[np.intp], leaf: npt.NDArray[np.int64] | None
+    ) -> list[str]:
+        found = self._renderers.get(event_id)
+        if found is None:
+            found = self._renderers[event_id] = self._choose(event_id)
+        renderer, least = found
+        group = Group(entries.rows(self._memory, index), entries, index, leaf)
+        short: npt.NDArray[np.bool_] = group.rows.length < least
+        if not short.any():
+            return renderer(group)
+        self._say_short(event_id, least, group, short)
+        texts = np.empty(len(group), object)
+        fmt = self._catalog.get(event_id)
+        assert fmt is not None
+        safe = fields_renderer(fmt, self._facts, self._raw_style)
+        texts[short] = safe(group.select(short))
+        if not short.all():
+            texts[~short] = renderer(group.select(~short))
+        result: list[str] = texts.tolist()
+        return result
+
+    # -- which renderer --------------------------------------------------------------------------------------------
+
+    def _choose(self, event_id: int) -> tuple[Renderer, int]:
+        """The renderer of an id, and the bytes that a record must have for it."""
+        fmt = self._catalog.get(event_id)
+        if fmt is None:
+            return self._unknown(event_id), 0
+        try:
+            if fmt.system == "ftrace":
+                chosen = self._builtin(fmt)
+                return (self._unknown(event_id), 0) if chosen is None else (chosen, _fixed_size(fmt))
+            if self._last_boot is not None and (fmt.system != "syscalls" or self._style.syscall_fields):
+                return fields_renderer(fmt, self._facts, self._raw_style), 0
+            return self._own(fmt), _fixed_size(fmt)
+        except (UnsupportedPrintFmt, MissingField) as error:
+            self._say(fmt, "print-fmt-unsupported", f"{error}; it is printed as its fields")
+            return fields_renderer(fmt, self._facts, self._raw_style), 0
+
+    def _own(self, fmt: EventFormat) -> Renderer:
+        special: Renderer | None = None
+        if fmt.system == "syscalls":
+            special = syscall_renderer(fmt, self._style.syscalls)
+        elif fmt.system == "synthetic":
+            special = synthetic_renderer(fmt, self._facts)
+        else:
+            special = probe_renderer(fmt, self._facts)
+        if special is not None:
+            return special
+        compiled = compile_print_fmt(fmt, self._facts)
+        return lambda group: compiled(group.rows)
+
+    def _builtin(self, fmt: EventFormat) -> Renderer | None:
+        """The printer of one of ftrace's own events; None for those that the kernel has none for."""
+        facts = self._facts
+        columns, nr_cpus = self._style.graph_columns, self._nr_cpus
+        match fmt.name:
+            case "function":
+                return function.function_renderer(fmt, facts)
+            case "func_repeats":
+                return function.func_repeats_renderer(fmt, facts)
+            case "funcgraph_entry" | "fgraph_retaddr_entry":
+                exit_fmt = self._catalog.by_name("ftrace:funcgraph_exit")
+                return funcgraph.entry_renderer(fmt, exit_fmt, facts, columns=columns, nr_cpus=nr_cpus)
+            case "funcgraph_exit":
+                return funcgraph.exit_renderer(fmt, facts, columns=columns, nr_cpus=nr_cpus)
+            case "kernel_stack":
+                return stacks.kernel_stack_renderer(fmt, facts)
+            case "user_stack":
+                return stacks.user_stack_renderer(fmt, facts)
+            case "print":
+                return prints.print_renderer(fmt, facts)
+            case "bprint":
+                return prints.bprint_renderer(fmt, facts)
+            case "bputs":
+                return prints.bputs_renderer(fmt, facts)
+            case "raw_data":
+                return prints.raw_data_renderer(fmt, facts)
+            case "context_switch" | "wakeup":
+                return switches.switch_renderer(fmt, self._comm_of)
+            case "hwlat":
+                return latency.hwlat_renderer(fmt)
+            case "osnoise":
+                return latency.osnoise_renderer(fmt)
+            case "timerlat":
+                return latency.timerlat_renderer(fmt)
+            case "branch":
+                return devices.branch_renderer(fmt)
+            case "mmiotrace_rw" if self._last_boot is None:
+                return devices.mmio_rw_renderer(fmt)
+            case "mmiotrace_map" if self._last_boot is None:
+                return devices.mmio_map_renderer(fmt)
+        return None
+
+    def _unknown(self, event_id: int) -> Renderer:
+        if self._last_boot is not None:
+            return lambda group: [f"Unknown type {event_id}\n"] * len(group)
+        if (event_id, "unknown-event") not in self._said:
+            self._said.add((event_id, "unknown-event"))
+            why = self._catalog.why_unknown(event_id)
+            self.findings.append(Finding(Severity.WARNING, "unknown-event", f"events with the id {event_id}: {why}"))
+
+        def render(group: Group) -> list[str]:
+            raws = tails(group.rows, min(TRACE_ENTRY_SIZE, int(group.rows.length.min(initial=0))))
+            return [f"id={event_id} (no format) raw={raw.hex()}\n" for raw in raws]
+
+        return render
+
+    # -- findings --------------------------------------------------------------------------------------------------
+
+    def _say(self, fmt: EventFormat, code: str, message: str, **where: Any) -> None:
+        if (fmt.id, code) not in self._said:
+            self._said.add((fmt.id, code))
+            text = f"{fmt.system}:{fmt.name}: {message}"
+            self.findings.append(Finding(Severity.WARNING, code, text, **where))
+
+    def _say_short(self, event_id: int, least: int, group: Group, short: npt.NDArray[np.bool_]) -> None:
+        fmt = self._catalog.get(event_id)
+        assert fmt is not None
+        first = int(np.flatnonzero(short)[0])
+        records, row = group.entries.records, int(group.index[first])
+        self._say(
+            fmt,
+            "record-shorter-than-format",
+            f"a record of {int(records.length[row])} bytes, and the format has fields up to byte {least}; "
+            "such records are printed as fields",
+            cpu=int(records.cpu[row]),
+            subbuf=int(records.subbuf[row]),
+            offset=int(records.offset[row]),
+        )
+
+
+def _fixed_size(fmt: EventFormat) -> int:
+    """Bytes that every record of an event has. A kernel stack may be shorter than the array in its format."""
+    fields = [field for field in fmt.fields if not (fmt.name == "kernel_stack" and field.name == "caller")]
+    return max((field.offset + field.size for field in fields), default=TRACE_ENTRY_SIZE)

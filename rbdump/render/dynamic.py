@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Events made at run time, where the kernel has printers that the print fmt in tracefs only resembles.
+
+Mirrors print_kprobe_event(), print_kretprobe_event() (kernel/trace/trace_kprobe.c; fprobes print the same),
+print_uprobe_event() (trace_uprobe.c), print_type_string() (trace_probe.c) and print_synth_event()
+(trace_events_synth.c). Their events are known by their fields: ``__probe_ip``; ``__probe_func`` and ``__probe_ret_ip``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from rbdump.events.facts import Facts
+from rbdump.events.format import EventFormat, Field
+from rbdump.events.printfmt import compile_print_fmt
+from rbdump.events.rows import Rows
+from rbdump.render.group import Group, Renderer, column, memo, tails, text_of
+
+__all__ = ["probe_renderer", "synthetic_renderer"]
+
+_HEAD = re.compile(r'^"\(%lx(?: <- %lx)?\)')
+_HEAD_ARGS = re.compile(r"^\s*,\s*REC->__probe_(?:ip|func)(?:\s*,\s*REC->__probe_ret_ip)?")
+_STRING_END = re.compile(r'(?<!\\)"')
+
+
+def _split(print_fmt: str) -> tuple[str, str] | None:
+    """Template and arguments of a probe's print fmt, without the address that both begin with."""
+    head = _HEAD.match(print_fmt)
+    if head is None:
+        return None
+    end = _STRING_END.search(print_fmt, head.end())
+    if end is None:
+        return None
+    args = _HEAD_ARGS.match(print_fmt[end.end() :])
+    if args is None:
+        return None
+    return print_fmt[head.end() : end.start()], print_fmt[end.end() + args.end() :]
+
+
+class _ProbeArgs:
+    """Arguments behind the address: `` dfd=0x3 name="x"``, a string that could not be read as ``(fault)``."""
+
+    def __init__(self, fmt: EventFormat, facts: Facts, template: str, args: str) -> None:
+        self._fmt = fmt
+        self._facts = facts
+        self._template = template
+        self._args = args
+        self._strings = [
+            field
+            for field in fmt.fields
+            if field.is_data_loc and field.is_string and f"__get_str({field.name})" in args
+        ]
+        self._compiled: dict[int, Callable[[Rows], list[str]]] = {}
+        self._compile(0)
+
+    def _compile(self, faults: int) -> Callable[[Rows], list[str]]:
+        found = self._compiled.get(faults)
+        if found is None:
+            template, args = self._template, self._args
+            for bit, field in enumerate(self._strings):
+                if faults >> bit & 1:
+                    template = template.replace(f'{field.name}=\\"%s\\"', f"{field.name}=(fault)", 1)
+                    args = args.replace(f", __get_str({field.name})", "", 1)
+            fmt = replace(self._fmt, print_fmt=f'"{template}"{args}')
+            found = self._compiled[faults] = compile_print_fmt(fmt, self._facts)
+        return found
+
+    def texts(self, rows: Rows) -> list[str]:
+        """The arguments of each row with the newline."""
+        cut = len(self._fmt.name) + 2
+        faults = np.zeros(len(rows), np.int64)
+        for bit, field in enumerate(self._strings):
+            words = rows.integers(field.offset, 4, signed=False).astype(np.int64)
+            faults |= (words >> 16 == 0).astype(np.int64) << bit
+        if not faults.any():
+            return [line[cut:] for line in self._compiled[0](rows)]
+        texts = [""] * len(rows)
+        for value in np.unique(faults).tolist():
+            chosen = np.flatnonzero(faults == value)
+            for row, line in zip(chosen.tolist(), self._compile(value)(rows.select(chosen)), strict=True):
+                texts[row] = line[cut:]
+        return texts
+
+
+def probe_renderer(fmt: EventFormat, facts: Facts) -> Renderer | None:
+    """Renders kprobe, kretprobe, fprobe, uprobe and uretprobe events; None for other events.
+
+    UnsupportedPrintFmt when the arguments cannot be rendered.
+    """
+    fields = {field.name: field for field in fmt.fields}
+    ip = fields.get("__probe_ip") or fields.get("__probe_ret_ip")
+    func = fields.get("__probe_func")
+    parts = _split(fmt.print_fmt)
+    if ip is None or parts is None or ("__probe_ip" not in fields and func is None):
+        return None
+    template, args = parts
+    rest = _ProbeArgs(fmt, facts, template, args) if template else None
+    user_space = fmt.system == "uprobes"
+    half = 1 << (8 * facts.abi.long_size - 1)
+    where, name = facts.symbols.pS, facts.symbols.func
+
+    def is_user(addr: int) -> bool:
+        # a uprobe in a group of its own: on 64 bit the lower half is not the kernel's
+        return user_space or (facts.abi.long_size == 8 and addr < half)
+
+    def spell(key: tuple[int, int | None]) -> str:
+        at, of = key
+        if of is None:
+            return f"{fmt.name}: ({at:#x})" if is_user(at) else f"{fmt.name}: ({where[at]})"
+        return f"{fmt.name}: ({at:#x} <- {of:#x})" if is_user(at) else f"{fmt.name}: ({where[at]} <- {name[of]})"
+
+    heads = memo(spell)
+
+    def render(group: Group) -> list[str]:
+        rows = group.rows
+        ips = column(rows, ip)
+        funcs: list[int | None] = [None] * len(ips) if func is None else [*column(rows, func)]
+        ends = ["\n"] * len(ips) if rest is None else rest.texts(rows)
+        return [heads[at, of] + end for at, of, end in zip(ips, funcs, ends, strict=True)]
+
+    return render
+
+
+def _conversion(type_text: str) -> str:
+    """synth_field_fmt(): what the field is printed with; unknown types are unsigned 64 bit."""
+    if type_text in ("s64", "s32", "s16", "s8", "char", "int", "long", "bool", "pid_t"):
+        return "d"
+    return "x" if type_text == "gfp_t" else "u"
+
+
+def _synthetic_values(field: Field, facts: Facts) -> Callable[[Rows], list[str]]:
+    if field.is_data_loc and not field.is_string:
+        return lambda rows: _stacks(rows, field, facts)
+    if field.is_data_loc:
+        return lambda rows: _strings(rows, field)
+    if field.is_string:
+        return lambda rows: [text_of(raw) for raw in rows.char_arrays(field.offset, field.size).tolist()]
+    conversion = _conversion(field.type)
+    # values of one and two bytes pass through an unsigned type: s8 -1 prints as 255
+    signed = conversion == "d" and field.size > 2
+    spell = _hex if conversion == "x" else str
+    return lambda rows: [spell(value) for value in rows.integers(field.offset, field.size, signed=signed).tolist()]
+
+
+def _hex(value: int) -> str:
+    """``%x``."""
+    return f"{value:x}"
+
+
+def _located(rows: Rows, field: Field) -> list[bytes]:
+    words = rows.integers(field.offset, 4, signed=False).astype(np.int64)
+    starts, sizes = (words & 0xFFFF).tolist(), (words >> 16).tolist()
+    return [raw[start : start + size] for raw, start, size in zip(tails(rows, 0), starts, sizes, strict=True)]
+
+
+def _strings(rows: Rows, field: Field) -> list[str]:
+    return [text_of(raw) for raw in _located(rows, field)]
+
+
+def _stacks(rows: Rows, field: Field, facts: Facts) -> list[str]:
+    size = facts.abi.long_size
+    texts = []
+    for raw in _located(rows, field):
+        addrs = np.frombuffer(raw[: len(raw) // size * size], facts.abi.dtype(size)).tolist()
+        # the first word is the number of entries
+        texts.append("STACK:\n" + "".join(f"=> {facts.symbols.pS[addr]}\n" for addr in addrs[1:]))
+    return texts
+
+
+def synthetic_renderer(fmt: EventFormat, facts: Facts) -> Renderer:
+    """Renders an event of the system ``synthetic``."""
+    fields = fmt.fields
+    columns = [_synthetic_values(field, facts) for field in fields]
+    stack = [field.is_data_loc and not field.is_string for field in fields]
+    template = f"{fmt.name.replace('%', '%%')}: "
+    for at, field in enumerate(fields):
+        template += f"{field.name}=%s" + ("" if stack[at] or at == len(fields) - 1 else " ")
+
+    def render(group: Group) -> list[str]:
+        if not fields:
+            return [template + "\n"] * len(group)
+        return [template % row + "\n" for row in zip(*(values(group.rows) for values in columns), strict=True)]
+
+    return render

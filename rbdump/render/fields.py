@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Events as bare fields, the way a kernel prints the buffer of a last boot: ``sched_waking: comm=sh pid=0x96 (150)``.
+
+Mirrors print_event_fields() and print_fields() (kernel/trace/trace_output.c). Nothing in a record is trusted: what
+lies beyond its end is ``<OVERFLOW>``, as there. Since 6.16 words of the machine's size are spelled as symbols, at
+addresses moved to the reading kernel; since 6.18 dynamic strings that do not print show their bytes as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rbdump.events.facts import Facts
+from rbdump.events.format import EventFormat, Field
+from rbdump.events.rows import Rows
+from rbdump.render.group import Group, Renderer, memo, text_of
+from rbdump.render.reader import Reader
+
+__all__ = ["RawStyle", "fields_renderer", "filter_type"]
+
+_OVERFLOW = "<OVERFLOW>"
+
+
+class FilterType(Enum):
+    """enum of include/linux/trace_events.h, as filter_assign_type() derives it from the type's text."""
+
+    OTHER = auto()
+    STATIC_STRING = auto()
+    DYN_STRING = auto()
+    RDYN_STRING = auto()
+    PTR_STRING = auto()
+    CPUMASK = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class RawStyle:
+    """How print_fields() of a kernel spells values."""
+
+    reader: Reader | None
+    """Moves and names words of the machine's size; None for kernels that print their digits."""
+    hex_strings: bool
+    """Dynamic strings that do not print show their bytes."""
+
+
+def filter_type(type_text: str) -> FilterType:
+    """What a kernel takes a field for, from its C type."""
+    for location, string in (("__data_loc", FilterType.DYN_STRING), ("__rel_loc", FilterType.RDYN_STRING)):
+        if location in type_text:
+            if "char" in type_text:
+                return string
+            if "cpumask_t" in type_text:
+                return FilterType.CPUMASK
+    if "[" in type_text and "char" in type_text:
+        return FilterType.STATIC_STRING
+    if type_text in ("char *", "const char *"):
+        return FilterType.PTR_STRING
+    return FilterType.OTHER
+
+
+def _isprint(byte: int) -> bool:
+    return 0x20 <= byte < 0x7F or byte >= 0xA0  # lib/ctype.c takes Latin-1 for letters
+
+
+def _signed(value: int, bits: int) -> int:
+    return value - (1 << bits) if value >> (bits - 1) else value
+
+
+def _byte(value: int) -> str:
+    shown = f"'{bytes([value]).decode('utf-8', 'surrogateescape')}'" if _isprint(value) else ""
+    return f"{shown}({value})"
+
+
+def _string(raw: bytes, style: RawStyle) -> str:
+    if style.hex_strings and any(byte and not 0x20 <= byte < 0x7F for byte in raw):
+        shown = "".join(chr(byte) if 0x20 <= byte < 0x7F else "." for byte in raw)
+        return f"{shown} ({raw.hex(':')})"
+    return text_of(raw)
+
+
+Values = Callable[[Rows], list[str]]
+
+
+def _scalar(field: Field, facts: Facts, style: RawStyle) -> Values:
+    """Texts of a field of 1, 2, 4 or 8 bytes that is no string."""
+    word = facts.abi.long_size
+    reader = style.reader
+    bits = 8 * field.size
+    if field.size == 1:
+        spell = _byte
+    elif field.size == word and reader is not None:
+        adjust, names = reader.adjust, facts.symbols.pS
+
+        def spell(value: int) -> str:
+            return f"{names[value]} ({_signed(adjust(value), bits)})"
+    elif field.size == 2:
+
+        def spell(value: int) -> str:
+            return f"{value:#x} ({value})"
+    else:
+
+        def spell(value: int) -> str:
+            return f"{value:#x} ({_signed(value, bits)})"
+
+    begin = facts.addr_of("_stext")
+    if reader is not None and field.size == 4 and field.name in ("caller_offs", "parent_offs") and begin is not None:
+        plain, base = spell, begin
+
+        def spell(value: int) -> str:
+            return f"{facts.symbols.pS[base + value]} {plain(value)}"
+
+    texts = memo(spell)
+    return lambda rows: list(map(texts.__getitem__, rows.integers(field.offset, field.size, signed=False).tolist()))
+
+
+def _located(field: Field, spell: Callable[[bytes], str]) -> Values:
+    """Texts of a dynamic array: a u32 that holds its length and its offset."""
+    base = field.offset + 4 if field.is_rel_loc else 0
+
+    def values(rows: Rows) -> list[str]:
+        words = rows.integers(field.offset, 4, signed=False).astype(np.int64)
+        begin, size = (words & 0xFFFF) + base, words >> 16
+        inside = (begin + size <= rows.length).tolist()
+        data = rows.memory.data.data
+        starts = (rows.offset + begin).tolist()
+        return [
+            spell(bytes(data[start : start + count])) if fits else _OVERFLOW
+            for start, count, fits in zip(starts, size.tolist(), inside, strict=True)
+        ]
+
+    return values
+
+
+def _pointed(field: Field, facts: Facts, style: RawStyle) -> Values:
+    """Texts of a pointer to a string. Kernels before 6.16 read at the unmoved address and find nothing there."""
+    digits = 2 * facts.abi.long_size
+
+    def spell(addr: int) -> str:
+        text = facts.string_at(addr) if style.reader is not None else None
+        return f"(0x{addr:0{digits}x})" if text is None else f"(0x{addr:0{digits}x}:{text})"
+
+    texts = memo(spell)
+    return lambda rows: list(map(texts.__getitem__, rows.integers(field.offset, field.size, signed=False).tolist()))
+
+
+def _values(field: Field, facts: Facts, style: RawStyle) -> Values:
+    kind = filter_type(field.type)
+    if kind is FilterType.STATIC_STRING:
+        strings = memo(text_of)
+        return lambda rows: list(map(strings.__getitem__, rows.char_arrays(field.offset, field.size).tolist()))
+    if kind in (FilterType.DYN_STRING, FilterType.RDYN_STRING):
+        return _located(field, lambda raw: _string(raw, style))
+    if kind is FilterType.PTR_STRING:
+        return _pointed(field, facts, style)
+    if kind is FilterType.CPUMASK:
+        return lambda rows: ["<INVALID-TYPE>"] * len(rows)
+    if field.size == 4 and (field.is_data_loc or field.is_rel_loc):
+        return _located(field, lambda raw: raw.hex(","))
+    if field.size in (1, 2, 4, 8):
+        return _scalar(field, facts, style)
+    return lambda rows: ["<INVALID-SIZE>"] * len(rows)
+
+
+def _safe(field: Field, values: Values) -> Values:
+    """The same for records of any length."""
+    least = field.offset + field.size
+
+    def safe(rows: Rows) -> list[str]:
+        fits: npt.NDArray[Any] = rows.length >= least
+        if fits.all():
+            return values(rows)
+        texts = [_OVERFLOW] * len(rows)
+        chosen = np.flatnonzero(fits)
+        for row, text in zip(chosen.tolist(), values(rows.select(chosen)), strict=True):
+            texts[row] = text
+        return texts
+
+    return safe
+
+
+def fields_renderer(fmt: EventFormat, facts: Facts, style: RawStyle) -> Renderer:
+    """Renders an event as its fields; rows may be of any length. ``facts`` name addresses as the reader would."""
+    if not fmt.fields:
+        return lambda group: [f"{fmt.name}:No fields found\n"] * len(group)
+    columns = [_safe(field, _values(field, facts, style)) for field in fmt.fields]
+    names = [field.name.replace("%", "%%") for field in fmt.fields]
+    template = f"{fmt.name.replace('%', '%%')}:" + "".join(f" {name}=%s" for name in names) + "\n"
+
+    def render(group: Group) -> list[str]:
+        texts = (values(group.rows) for values in columns)
+        return [template % row for row in zip(*texts, strict=True)]
+
+    return render

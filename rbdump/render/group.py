@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rows of one event in a slice: what a renderer of event bodies is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rbdump.events.entries import Entries
+from rbdump.events.format import EventFormat, Field
+from rbdump.events.rows import Rows
+
+__all__ = ["Group", "MissingField", "Renderer", "column", "field_named", "memo", "tails", "text_of"]
+
+
+class MissingField(Exception):
+    """A format lacks a field that a renderer of ftrace's own events needs; never leaves the package."""
+
+
+@dataclass(slots=True)
+class Group:
+    """Some rows of a slice, all of one event id, each as long as the event's fixed fields."""
+
+    rows: Rows
+    """Their payloads."""
+    entries: Entries
+    """The whole slice."""
+    index: npt.NDArray[np.intp]
+    """Which rows of the slice these are."""
+    leaf: npt.NDArray[np.int64] | None = None
+    """For each row of the slice the payload offset of the exit that a function graph entry is folded with, or -1."""
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def select(self, mask: npt.NDArray[np.bool_]) -> Group:
+        """The rows that a mask over these rows chooses."""
+        return Group(self.rows.select(mask), self.entries, self.index[mask], self.leaf)
+
+
+Renderer = Callable[[Group], list[str]]
+"""Bodies of the rows of a group, each with its newline; a body may be several lines."""
+
+
+def field_named(fmt: EventFormat, name: str) -> Field:
+    """The field of that name. MissingField when there is none."""
+    for field in fmt.fields:
+        if field.name == name:
+            return field
+    raise MissingField(f"the format has no field {name}")
+
+
+def column(rows: Rows, field: Field) -> list[int]:
+    """The integers of a scalar field."""
+    values: list[int] = rows.integers(field.offset, field.size, signed=field.signed).tolist()
+    return values
+
+
+def text_of(raw: bytes) -> str:
+    """The characters up to the first NUL; bytes that are no UTF-8 survive as surrogate escapes."""
+    return raw.split(b"\0", 1)[0].decode("utf-8", "surrogateescape")
+
+
+def tails(rows: Rows, field_offset: int) -> list[bytes]:
+    """The bytes of each payload from ``field_offset`` to its end."""
+    data = rows.memory.data.data
+    begin = (rows.offset + field_offset).tolist()
+    end = (rows.offset + rows.length).tolist()
+    return [bytes(data[first:last]) for first, last in zip(begin, end, strict=True)]
+
+
+class _Memo(dict[Any, str]):
+    __slots__ = ("_make",)
+
+    def __init__(self, make: Callable[[Any], str]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, key: Any) -> str:
+        if len(self) >= 1 << 17:
+            self.clear()
+        text = self[key] = self._make(key)
+        return text
+
+
+def memo(make: Callable[[Any], str]) -> dict[Any, str]:
+    """A mapping that makes the text of a key when it is first asked for."""
+    return _Memo(make)

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Text that kernel or user put into the trace: trace_printk in its three forms, trace_marker, trace_marker_raw.
+
+Mirrors trace_print_print(), trace_bprint_print(), trace_bputs_print() and trace_raw_data()
+(kernel/trace/trace_output.c). The format of bprint and the string of bputs are pointers into the dead kernel.
+"""
+
+from __future__ import annotations
+
+from rbdump.events.facts import Facts
+from rbdump.events.format import EventFormat
+from rbdump.render.bprintf import bprintf
+from rbdump.render.group import Group, Renderer, column, field_named, memo, tails, text_of
+
+__all__ = ["bprint_renderer", "bputs_renderer", "print_renderer", "raw_data_renderer"]
+
+
+def print_renderer(fmt: EventFormat, facts: Facts) -> Renderer:
+    """Renders ``ftrace:print``: trace_printk() with its text made, and what tasks wrote into trace_marker."""
+    ip, buf = field_named(fmt, "ip"), field_named(fmt, "buf")
+    heads = memo(lambda addr: f"{facts.symbols.func[addr]}: ")
+
+    def render(group: Group) -> list[str]:
+        addrs = column(group.rows, ip)
+        return [heads[addr] + text_of(raw) for addr, raw in zip(addrs, tails(group.rows, buf.offset), strict=True)]
+
+    return render
+
+
+def bputs_renderer(fmt: EventFormat, facts: Facts) -> Renderer:
+    """Renders ``ftrace:bputs``: trace_puts() of a constant."""
+    ip, string = field_named(fmt, "ip"), field_named(fmt, "str")
+    heads = memo(lambda addr: f"{facts.symbols.func[addr]}: ")
+
+    def text(addr: int) -> str:
+        found = facts.string_at(addr)
+        return f"(string at {addr:#x} is not known)\n" if found is None else found
+
+    texts = memo(text)
+
+    def render(group: Group) -> list[str]:
+        pairs = zip(column(group.rows, ip), column(group.rows, string), strict=True)
+        return [heads[addr] + texts[string_addr] for addr, string_addr in pairs]
+
+    return render
+
+
+def bprint_renderer(fmt: EventFormat, facts: Facts) -> Renderer:
+    """Renders ``ftrace:bprint``: trace_printk() with its arguments as vbin_printf() packed them."""
+    ip, fmt_field, buf = (field_named(fmt, name) for name in ("ip", "fmt", "buf"))
+    heads = memo(lambda addr: f"{facts.symbols.func[addr]}: ")
+
+    def render(group: Group) -> list[str]:
+        texts = []
+        rows = group.rows
+        columns = (column(rows, ip), column(rows, fmt_field), tails(rows, buf.offset))
+        for addr, fmt_addr, args in zip(*columns, strict=True):
+            template = facts.string_at(fmt_addr)
+            if template is None:
+                body = f"(format at {fmt_addr:#x} is not known) args={args.hex()}\n"
+            else:
+                body = bprintf(template, args, facts)
+            texts.append(heads[addr] + body)
+        return texts
+
+    return render
+
+
+def raw_data_renderer(fmt: EventFormat, facts: Facts) -> Renderer:
+    """Renders ``ftrace:raw_data``: bytes written into trace_marker_raw, and the padding of the record behind them."""
+    number, buf = field_named(fmt, "id"), field_named(fmt, "buf")
+
+    def render(group: Group) -> list[str]:
+        pairs = zip(column(group.rows, number), tails(group.rows, buf.offset), strict=True)
+        return [f"# {value:x} buf:{' ' if raw else ''}{raw.hex(' ')}\n" for value, raw in pairs]
+
+    return render
