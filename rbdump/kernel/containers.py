@@ -54,7 +54,8 @@ def unpack(data: Octets, name: str) -> Payload:
         machine = says or machine
         if kind:
             wrapping.append(kind)
-        packed = kind in _ALWAYS_PACKED
+        # lz4 and lzo leave short strings readable, so a banner proves nothing in a compressed file
+        packed = kind in _ALWAYS_PACKED or any(at == 0 for at, _ in find_compressed(head[:32]))
         if not packed and any(find_bytes(data, mark) >= 0 for mark in _MARKS[: 1 + is_elf]):
             return Payload(data, is_elf, machine, tuple(wrapping))
         data, compression = _first_kernel(data, head, kind, name)

@@ -55,6 +55,9 @@ class Section:
     size: int
     flags: int
     link: int
+    info: int = 0
+    """For relocations: the index of the section they apply to."""
+    align: int = 1
 
     @property
     def has_contents(self) -> bool:
@@ -110,10 +113,10 @@ class _Stream(io.RawIOBase):
         return len(piece)
 
 
-def open_vmlinux(data: Octets, name: str) -> Vmlinux:
-    """Read the headers of an ELF image. SourceError when they make no sense."""
+def open_vmlinux(data: Octets, name: str, *, relocatable: bool = False) -> Vmlinux:
+    """Read the headers of an ELF image, or of a ``relocatable`` object. SourceError when they make no sense."""
     try:
-        return _read_headers(ELFFile(io.BufferedReader(_Stream(data))), data, name)
+        return _read_headers(ELFFile(io.BufferedReader(_Stream(data))), data, name, relocatable)
     except (
         ELFError,
         ConstructError,
@@ -128,11 +131,15 @@ def open_vmlinux(data: Octets, name: str) -> Vmlinux:
         raise SourceError(f"{name}: the ELF headers are damaged ({error}); is the file complete?") from None
 
 
-def _read_headers(elf: Any, data: Octets, name: str) -> Vmlinux:
+def _read_headers(elf: Any, data: Octets, name: str, relocatable: bool) -> Vmlinux:
     abi = Abi("little" if elf.little_endian else "big", 8 if elf.elfclass == 64 else 4)
     machine = _MACHINES.get(elf["e_machine"], str(elf["e_machine"]))
     if machine == "ppc64" and abi.byteorder == "little":
         machine = "ppc64le"
+    if relocatable:
+        if elf["e_type"] != "ET_REL":
+            raise SourceError(f"{name}: is {describe(data)}, not a kernel module; give the .ko file")
+        return Vmlinux(data, abi, machine, tuple(_sections(elf, data)), ())
     if elf["e_type"] not in ("ET_EXEC", "ET_DYN"):
         raise SourceError(f"{name}: is {describe(data)}, not a kernel image; give vmlinux or the file from /boot")
     sections = _sections(elf, data)
@@ -173,6 +180,8 @@ def _sections(elf: Any, data: Octets) -> list[Section]:
             int(header["sh_size"]),
             int(header["sh_flags"]),
             int(header["sh_link"]),
+            int(header["sh_info"]),
+            int(header["sh_addralign"]),
         )
         for header in headers
     ]

@@ -49,6 +49,7 @@ _MAX_TOKEN = 1024
 _MAX_NAMES = 1 << 28
 _MAX_TAIL = 256 * 192
 """Bytes that the names behind the last marker take at most, for all that is known of real names."""
+_OVERRUN = 4
 _MAX_TRIES = 4096
 """Chance matches that are followed up; a real table is among the first few."""
 _BLOCK = 256
@@ -164,10 +165,10 @@ def _marker_runs(data: Octets, table: int, dtype: np.dtype[np.generic], size: in
     starts = np.flatnonzero(words == 0)
     lengths = stops[np.searchsorted(stops, starts)] - starts + 1
     many = lengths >= 2
-    for start, length in sorted(
-        zip(starts[many].tolist(), lengths[many].tolist(), strict=True), key=lambda run: -run[1]
-    )[:8]:
-        yield begin + start * size, words[start : start + length]
+    runs = sorted(zip(starts[many].tolist(), lengths[many].tolist(), strict=True), key=lambda run: -run[1])
+    for start, length in runs[:8]:
+        for shorter in range(length, max(1, length - _OVERRUN), -1):  # what follows may look like more of them
+            yield begin + start * size, words[start : start + shorter]
     # a small kernel has a single marker, the last word that is not padding
     for back in range(1, 4):
         if count >= back and not words[count - back :].any():
@@ -223,7 +224,7 @@ def _values(data: Octets, abi: Abi, count: int, count_at: int, behind: int) -> V
             return found
     base = count_at - word
     for at in range((base - 4 * count) // 4 * 4, base - 4 * count - 9, -4):
-        if base > 0 and at >= 0 and (found := _encoding(data, abi, count, at, base)):
+        if base > 0 and at >= 0 and (found := _encoding(data, abi, count, at, base)) and found[2] is not None:
             return found
     at = count_at - word * count
     if at >= 0:

@@ -22,9 +22,11 @@ __all__ = ["addresses", "place_raw", "relocate_raw"]
 
 Octets = npt.NDArray[np.uint8]
 
-_SAMPLE = 20_000
+_SAMPLE = 4_000
 _STEP = 0x1000
 _MIN_VOTES = 0.05
+_MIN_POINTERS = 16
+_MAX_CANDIDATES = 1 << 16
 _FIXED = {"s390x": 0x100000}
 """TEXT_OFFSET of arch/s390: the payload is linked there whatever the kernel adds later."""
 
@@ -57,7 +59,7 @@ def place_raw(data: Octets, tables: Tables, names: Names, machine: str) -> int |
         return _base_of_rela(rela, tables.relative_base, len(data), abi)
     if tables.encoding is not Encoding.PLACE_RELATIVE and text:
         return int(addresses(tables, data, 0)[text[0]])
-    return _vote(data, tables, rela, machine)
+    return _FIXED[machine] if machine in _FIXED else _vote(data, tables, rela)
 
 
 def relocate_raw(data: Octets, base: int, abi: Abi, machine: str) -> Segment:
@@ -83,29 +85,31 @@ def _base_of_rela(rela: Octets, anchor: int, size: int, abi: Abi) -> int | None:
     return int(bases[best])
 
 
-def _vote(data: Octets, tables: Tables, rela: Octets, machine: str) -> int | None:
+def _vote(data: Octets, tables: Tables, rela: Octets) -> int | None:
     abi = tables.abi
     if len(rela):
         pointers = rela.view(abi.dtype(8)).reshape(-1, 3)[:, 2].astype(np.uint64)
     else:
         pointers = data[: len(data) // abi.long_size * abi.long_size].view(abi.dtype(abi.long_size)).astype(np.uint64)
     size = np.uint64(len(data))
-    if machine in _FIXED:
-        candidates = np.array([_FIXED[machine]], np.uint64)
-    else:
-        least = np.uint64(1 << (63 if abi.long_size == 8 else 30))
-        pointers = np.sort(pointers[pointers >= least])
-        if len(pointers) < 16:
-            return None
-        inside = np.searchsorted(pointers, pointers + size, side="left") - np.arange(len(pointers))
-        first = int(inside.argmax())
-        low, high = int(pointers[first]), int(pointers[min(first + int(inside[first]), len(pointers)) - 1])
-        pointers = pointers[first : first + int(inside[first])]
-        begin = max(0, high + 1 - len(data)) // _STEP * _STEP
-        candidates = np.arange(begin, low + 1, _STEP, dtype=np.uint64)
+    least = np.uint64(1 << (63 if abi.long_size == 8 else 30))
+    pointers = np.sort(pointers[pointers >= least])
+    if len(pointers) < _MIN_POINTERS:
+        return None
+    inside = np.searchsorted(pointers, pointers + size, side="left") - np.arange(len(pointers))
+    first = int(inside.argmax())
+    low, high = int(pointers[first]), int(pointers[min(first + int(inside[first]), len(pointers)) - 1])
+    pointers = pointers[first : first + int(inside[first])]
+    # the densest window may reach into .bss, which is not in the image
+    begin = max(0, high + 1 - 2 * len(data)) // _STEP * _STEP
+    if low - begin > _MAX_CANDIDATES * _STEP:
+        return None
+    candidates = np.arange(begin, low + 1, _STEP, dtype=np.uint64)
     if len(pointers) > _SAMPLE:
         pointers = pointers[:: len(pointers) // _SAMPLE]
-    target = _symbol_starts(data, tables) if tables.encoding is Encoding.PLACE_RELATIVE else _string_starts(data)
+    target = _string_starts(data)
+    if tables.encoding is Encoding.PLACE_RELATIVE:
+        target |= _symbol_starts(data, tables)
     scores = [_score(pointers, base, target) for base in candidates]
     if not scores or max(scores) < _MIN_VOTES:
         return None
