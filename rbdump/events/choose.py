@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +16,7 @@ from rbdump.events.catalog import Catalog
 from rbdump.events.comms import TaskNames
 from rbdump.events.entries import Entries
 from rbdump.events.filter import Filter, FilterContext
+from rbdump.events.format import EventFormat
 from rbdump.events.rows import Memory
 from rbdump.findings import Finding, Severity
 
@@ -52,17 +53,6 @@ class Choice:
     filter: Filter | None = None
     last: int | None = None
     """Keep this many of the rows that all others leave, the last ones."""
-
-
-@dataclass(slots=True)
-class _Facts:
-    """What a filter needs beyond the entries; see `FilterContext`."""
-
-    catalog: Catalog
-    memory: Memory
-    comms: Callable[[], TaskNames]
-    string_at: Callable[[int], str | None] = field(default=lambda addr: None)
-    function_range: Callable[[str], tuple[int, int] | None] = field(default=lambda name: None)
 
 
 def parse_pids(text: str) -> frozenset[int]:
@@ -116,20 +106,20 @@ def choose_events(patterns: Sequence[str], catalog: Catalog) -> frozenset[int]:
     return frozenset(wanted)
 
 
-def _bounds(entries: Entries, choice: Choice) -> tuple[int, int]:
-    """The first and the last time stamp that are wanted, in clock units."""
+def _within(entries: Entries, choice: Choice) -> npt.NDArray[np.bool_]:
+    """Rows between the two times, both included; times from the end count from the last record of the last boot."""
     low, high = 0, (1 << 64) - 1
     ts, epoch = entries.records.ts, entries.records.epoch
-    end = 0
-    if any(time and time.from_end for time in (choice.since, choice.until)) and len(ts):
-        end = int(ts[epoch == epoch.min()].max())
+    end = int(ts[epoch == epoch.min()].max()) if len(ts) else 0
     if choice.since:
         low = end - choice.since.value if choice.since.from_end else choice.since.value - choice.since.slack
     if choice.until:
         high = end - choice.until.value if choice.until.from_end else choice.until.value + choice.until.slack
-        # A rounded microsecond covers [-500, +499] ns around it.
+        # A rounded microsecond stands for the nanoseconds from -500 to +499 around it.
         high -= bool(choice.until.slack)
-    return max(low, 0), min(high, (1 << 64) - 1)
+    if high < 0 or low > high or low >= 1 << 64:
+        return np.zeros(len(ts), bool)
+    return np.asarray((ts >= np.uint64(max(low, 0))) & (ts <= np.uint64(min(high, (1 << 64) - 1))), bool)
 
 
 def _member(values: npt.NDArray[Any], wanted: frozenset[int]) -> npt.NDArray[np.bool_]:
@@ -143,35 +133,40 @@ def _member(values: npt.NDArray[Any], wanted: frozenset[int]) -> npt.NDArray[np.
     return np.isin(values, np.array(sorted(wanted), np.int64))
 
 
-def _filtered(entries: Entries, rows: Indices, choice: Filter, facts: _Facts) -> tuple[Indices, list[Finding]]:
+Resolver = Callable[[Filter, EventFormat, Indices], npt.NDArray[np.bool_]]
+
+
+def _filtered(
+    entries: Entries, rows: Indices, wanted: Filter, catalog: Catalog, resolve: Resolver
+) -> tuple[Indices, list[Finding]]:
+    """The rows that a filter leaves, in order; events that cannot match are never looked into."""
     ids = entries.id[rows]
     keep = np.zeros(len(rows), bool)
     findings: list[Finding] = []
-    excluded: dict[str, list[str]] = {}
+    left_out: dict[str, list[str]] = {}
     unknown = 0
-    comms = facts.comms()
-    for event_id in np.flatnonzero(np.bincount(ids, minlength=1)).tolist():
-        at = np.flatnonzero(ids == event_id)
-        fmt = facts.catalog.get(event_id)
+    asked = False
+    counts = np.bincount(ids, minlength=1)
+    for event_id in np.flatnonzero(counts).tolist():
+        fmt = catalog.get(event_id)
         if fmt is None:
-            unknown += len(at)
+            unknown += int(counts[event_id])
             continue
-        problems = choice.problems(fmt)
+        problems = wanted.problems(fmt)
         if problems:
-            excluded.setdefault(problems[0], []).append(f"{fmt.system}:{fmt.name}")
+            left_out.setdefault(problems[0], []).append(f"{fmt.system}:{fmt.name}")
             continue
-        chosen = rows[at]
-        context = FilterContext(
-            entries.records.cpu[chosen], comms.select(chosen), facts.string_at, facts.function_range
-        )
-        keep[at] = choice.mask(fmt, entries.rows(facts.memory, chosen), context)
+        asked = True
+        at = np.flatnonzero(ids == event_id)
+        keep[at] = resolve(wanted, fmt, rows[at])
     if unknown:
         text = f"{unknown} records of events without a format were left out, since a filter cannot look into them"
         findings.append(Finding(Severity.WARNING, "filter-unknown-event", text))
-    for reason, names in excluded.items():
+    for reason, names in left_out.items():
         listed = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
         text = f"the filter leaves out all records of {listed}: {reason}"
-        findings.append(Finding(Severity.INFO, "filter-event-left-out", text))
+        severity = Severity.INFO if asked else Severity.WARNING
+        findings.append(Finding(severity, "filter-event-left-out", text))
     return rows[keep], findings
 
 
@@ -188,9 +183,8 @@ def choose(
     """The rows of ``entries`` to keep, in order (a slice when that says it), and what the filter left out.
 
     Cheap columns come first, the filter looks only at what they leave. ``comms`` gives the names of the tasks of all
-    rows and is called only for a filter.
+    rows and is called only for a filter; `FilterContext` tells what the other two are.
     """
-    mask: npt.NDArray[np.bool_] | None = None
     tests: list[npt.NDArray[np.bool_]] = []
     if choice.events is not None:
         tests.append(_member(entries.id, choice.events))
@@ -199,19 +193,21 @@ def choose(
     if choice.pids is not None:
         tests.append(_member(entries.pid, choice.pids))
     if choice.since or choice.until:
-        low, high = _bounds(entries, choice)
-        ts = entries.records.ts
-        tests.append((ts >= np.uint64(low)) & (ts <= np.uint64(max(high, 0))) & (low <= high))
-    for test in tests:
-        mask = test if mask is None else mask & test
-    findings: list[Finding] = []
-    if mask is None and choice.filter is None:
+        tests.append(_within(entries, choice))
+    if not tests and choice.filter is None:
         count = len(entries) if choice.last is None else min(choice.last, len(entries))
-        return slice(len(entries) - count, len(entries)), findings
-    rows = np.arange(len(entries), dtype=np.int64) if mask is None else np.flatnonzero(mask).astype(np.int64)
+        return slice(len(entries) - count, len(entries)), []
+    rows = np.flatnonzero(np.logical_and.reduce(tests)) if tests else np.arange(len(entries))
+    findings: list[Finding] = []
     if choice.filter is not None:
-        facts = _Facts(catalog, memory, comms, string_at, function_range)
-        rows, findings = _filtered(entries, rows, choice.filter, facts)
+        names = comms()
+
+        def resolve(wanted: Filter, fmt: EventFormat, chosen: Indices) -> npt.NDArray[np.bool_]:
+            cpu = entries.records.cpu[chosen]
+            context = FilterContext(cpu, names.select(chosen), string_at, function_range)
+            return wanted.mask(fmt, entries.rows(memory, chosen), context)
+
+        rows, findings = _filtered(entries, rows, choice.filter, catalog, resolve)
     if choice.last is not None:
         rows = rows[max(0, len(rows) - choice.last) :]
     return rows, findings

@@ -104,6 +104,12 @@ class _Pair:
     basename: bool = False
     """A path, whose last part becomes the name."""
 
+    @property
+    def end(self) -> int:
+        """Bytes that a record must have for both fields."""
+        used = (self.comm, self.pid) if self.pid else (self.comm,)
+        return max(f.offset + (4 if f.is_data_loc or f.is_rel_loc else f.size) for f in used)
+
 
 def _pairs(fmt: EventFormat) -> list[_Pair]:
     fields = {field.name: field for field in fmt.fields}
@@ -187,24 +193,24 @@ class _Observations:
         numbers = np.array([self.names.of_raw(item) for item in raw[keep].tolist()], np.int64)
         self._add(pid[keep], position[keep], numbers)
 
-    def resolve(self, pid: Ints, position: Ints) -> npt.NDArray[np.int32]:
-        """The name of each pid at each position: the latest seen until then, else the first seen afterwards."""
-        index = np.zeros(len(pid), np.int32)
+    def resolve(self, pid: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+        """The name of each row's task: the latest seen until that row, else the first seen afterwards."""
         if not self._parts:
-            return index
+            return np.zeros(len(pid), np.int32)
         its_pid, its_position, name = (np.concatenate(columns) for columns in zip(*self._parts, strict=True))
         order = np.lexsort((its_position, its_pid))
         its_pid, its_position, name = its_pid[order], its_position[order], name[order]
         table = np.zeros(self.pid_count, np.int32)
         table[its_pid] = name
-        index[:] = table[pid]
+        index: npt.NDArray[np.int32] = table[pid]
         several = np.zeros(self.pid_count, bool)
         several[its_pid[1:][(its_pid[1:] == its_pid[:-1]) & (name[1:] != name[:-1])]] = True
         wanted = np.flatnonzero(several[pid])
         if len(wanted):
             keys = its_pid << 40 | its_position
-            found = np.searchsorted(keys, pid[wanted] << 40 | position[wanted], "right") - 1
-            before = (found >= 0) & (its_pid[np.maximum(found, 0)] == pid[wanted])
+            whose = pid[wanted].astype(np.int64)
+            found = np.searchsorted(keys, whose << 40 | wanted * 2, "right") - 1
+            before = (found >= 0) & (its_pid[np.maximum(found, 0)] == whose)
             index[wanted] = name[np.where(before, found, np.minimum(found + 1, len(name) - 1))]
         return index
 
@@ -212,30 +218,27 @@ class _Observations:
 Visit = Callable[[Rows, _Pair, Ints, Ints], None]
 
 
-def _infer_epoch(entries: Entries, chosen: Ints, catalog: Catalog, memory: Memory, names: _Names) -> Ints:
+def _infer_boot(entries: Entries, catalog: Catalog, memory: Memory, names: _Names) -> npt.NDArray[np.int32]:
     """Name numbers of the rows of one boot."""
-    ids = entries.id[chosen]
-    row_pid = entries.pid[chosen].astype(np.int64)
-    good = _valid(row_pid)
-    pid_count = int(row_pid[good].max(initial=0)) + 1
+    good = _valid(entries.pid)
+    row_pid = entries.pid if good.all() else np.where(good, entries.pid, 0)
+    pid_count = int(row_pid.max(initial=0)) + 1
     seen = _Observations(names, pid_count)
-    formats = catalog.parsed(np.flatnonzero(np.bincount(ids, minlength=1)).tolist())
+    formats = catalog.parsed(np.flatnonzero(np.bincount(entries.id, minlength=1)).tolist())
     pairs = [(event_id, pair) for event_id, fmt in formats.items() for pair in _pairs(fmt)]
 
     def visit(event_id: int, pair: _Pair, add: Visit, only: npt.NDArray[np.bool_] | None) -> None:
-        at = np.flatnonzero(ids == event_id)
-        end = max(
-            f.offset + min(f.size, 4 if f.is_data_loc or f.is_rel_loc else f.size) for f in (pair.comm, pair.pid) if f
-        )
-        lengths = entries.records.length[chosen[at]]
-        at = at[lengths >= end]
-        rows = entries.rows(memory, chosen[at])
-        pid = row_pid[at] if pair.pid is None else rows.integers(pair.pid.offset, 4, signed=True).astype(np.int64)
+        at = np.flatnonzero(entries.id == event_id)
+        at = at[entries.records.length[at] >= pair.end]
+        rows = entries.rows(memory, at)
+        pid: npt.NDArray[Any] = row_pid[at]
+        if pair.pid is not None:
+            pid = rows.integers(pair.pid.offset, 4, signed=True)
         if only is not None:
             hit = np.flatnonzero(only[np.where((pid > 0) & (pid < pid_count), pid, 0)])
             rows, pid, at = rows.select(hit), pid[hit], at[hit]
         if len(at):
-            add(rows, pair, pid, at * 2)
+            add(rows, pair, pid.astype(np.int64), at * 2)
 
     rest: list[tuple[int, _Pair]] = []
     for event_id, pair in pairs:
@@ -247,23 +250,28 @@ def _infer_epoch(entries: Entries, chosen: Ints, catalog: Catalog, memory: Memor
             rest.append((event_id, pair))
     # The other pairs repeat what is known; they are read for tasks that no event named so far, the rows' own first.
     present = np.zeros(pid_count, bool)
-    present[row_pid[good]] = True
+    present[row_pid] = True
+    present[0] = False
     for event_id, pair in sorted(rest, key=lambda item: item[1].pid is None):
         unknown = present & ~seen.known
         if not unknown.any():
             break
         wide = pair.comm.size == 16 and not pair.comm.is_data_loc
         visit(event_id, pair, seen.add_wide if wide else seen.add_rows, unknown)
-    return seen.resolve(np.where(good, row_pid, 0), np.arange(len(chosen), dtype=np.int64) * 2).astype(np.int64)
+    return seen.resolve(row_pid)
 
 
 def infer_comms(entries: Entries, catalog: Catalog, memory: Memory) -> TaskNames:
     """Names that the events themselves tell; ``<...>`` where none does. Each boot's rows are looked at on their own."""
     names = _Names()
-    index = np.zeros(len(entries), np.int32)
-    for epoch in np.flatnonzero(np.bincount(entries.records.epoch, minlength=1)).tolist():
-        chosen = np.flatnonzero(entries.records.epoch == epoch)
-        index[chosen] = _infer_epoch(entries, chosen, catalog, memory, names)
+    epochs = np.flatnonzero(np.bincount(entries.records.epoch, minlength=1)).tolist()
+    if len(epochs) <= 1:
+        index = _infer_boot(entries, catalog, memory, names)
+    else:
+        index = np.zeros(len(entries), np.int32)
+        for epoch in epochs:
+            chosen = np.flatnonzero(entries.records.epoch == epoch)
+            index[chosen] = _infer_boot(entries.select(chosen), catalog, memory, names)
     _special(entries.pid, index)
     return TaskNames(tuple(names.all), index)
 
