@@ -119,15 +119,15 @@ def _rewind(cpu: CpuBuffer, chains: Chains, order: Ints, shows: Mask) -> Ints:
 
     Up to 6.16 the kernel sets the commit word of such a sub-buffer to 0 and leaves time stamp and data; 6.17 to 7.1
     leave all; from 7.2 on the time stamp is 0 as well, and nothing can be placed in time. A reset of the buffer up
-    to 7.1 also leaves stamps and data behind a commit word of 0; those are told apart by time, and by `buffers[]`:
-    where no entry was ever swapped, nothing was ever consumed.
+    to 7.1 also leaves stamps and data behind a commit word of 0; but where a reader has taken something since, the
+    reader page holds what it took last, and after a reset it is empty.
     """
     assert cpu.buffers is not None
     subbufs, buffers = cpu.subbufs, cpu.buffers
     at = ring_position(buffers, cpu.head)
     if at is None:
         return order[:0]
-    swapped = bool((buffers != np.arange(len(buffers))).any())
+    was_read = bool(subbufs.size[order[0]])
     head = order[min(1, len(order) - 1)]
     newer = subbufs.time_stamp[order[0] if shows[order[0]] else head]
     accepted = []
@@ -135,7 +135,7 @@ def _rewind(cpu: CpuBuffer, chains: Chains, order: Ints, shows: Mask) -> Ints:
         stamp = subbufs.time_stamp[index]
         if index == cpu.commit or stamp == 0 or stamp > newer or chains.last_ts[index] > newer:
             break
-        if subbufs.missed[index] or not (chains.ok[index] if subbufs.size[index] else swapped and chains.full[index]):
+        if subbufs.missed[index] or not (chains.ok[index] if subbufs.size[index] else was_read and chains.full[index]):
             break
         newer = stamp
         accepted.append(index)

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the writer writes, the walk reads: every layout, byte order, word size and sub-buffer size."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rbdump.ring import RecordTable, Region, open_region, walk_region
+from rbdump.ring.layout import LAYOUTS
+from tests.ringwriter import Consume, Discarded, Item, RegionWriter, Stamped
+
+SHAPES = [(order, size) for order in ("little", "big") for size in (4, 8)]
+
+
+def load(data: bytes) -> np.ndarray:
+    return np.frombuffer(data, np.uint8)
+
+
+def rows(region: Region, table: RecordTable) -> list[tuple[int, int, bytes]]:
+    """(time stamp, cpu, payload) of each record, in order."""
+    columns = zip(table.ts.tolist(), table.cpu.tolist(), table.offset.tolist(), table.length.tolist(), strict=True)
+    return [(ts, cpu, region.data[offset : offset + length].tobytes()) for ts, cpu, offset, length in columns]
+
+
+def merged(writer: RegionWriter, count: int) -> list[tuple[int, int, bytes]]:
+    """The kernel's merge, taken literally: always the oldest next event, the lowest CPU among equals."""
+    queues = [list(writer.events(cpu)) for cpu in range(count)]
+    out = []
+    while any(queues):
+        cpu = min((cpu for cpu in range(count) if queues[cpu]), key=lambda cpu: queues[cpu][0][0])
+        ts, payload = queues[cpu].pop(0)
+        out.append((ts, cpu, payload))
+    return out
+
+
+def assert_same(found: list[tuple[int, int, bytes]], expected: list[tuple[int, int, bytes]]) -> None:
+    assert [row[:2] for row in found] == [row[:2] for row in expected]
+    for (_, _, payload), (_, _, wanted) in zip(found, expected, strict=True):
+        assert payload[: len(wanted)] == wanted
+        assert not payload[len(wanted) :].strip(b"\0")
+        assert len(payload) - len(wanted) < 8 or len(wanted) < 4
+
+
+def steady(count: int, *, cpu: int = 0, step: int = 10, size: int = 24) -> list[Item]:
+    """``count`` events of ``size`` bytes, each different from all others."""
+    return [
+        (1000 + index * step + cpu, bytes([cpu, *index.to_bytes(4, "big")]).ljust(size, b"x")) for index in range(count)
+    ]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(("byteorder", "long_size"), SHAPES)
+def test_every_layout(layout: str, byteorder: str, long_size: int) -> None:
+    cpus = [steady(400), steady(50, cpu=1, step=7), None, steady(500, cpu=3)]
+    writer = RegionWriter(cpus, layout=layout, byteorder=byteorder, long_size=long_size, nr_subbufs=6)
+    region = open_region(load(writer.region()))
+    assert region.layout.name == layout
+    assert region.abi.byteorder == byteorder
+    assert region.abi.long_size == long_size
+    assert (region.subbuf_size, region.nr_subbufs, len(region.cpus)) == (4096, 6, 4)
+    assert [cpu.online for cpu in region.cpus] == [True, True, False, True]
+    table = walk_region(region)
+    assert_same(rows(region, table), merged(writer, 4))
+    assert not region.findings
+    assert not table.lost.any()
+    assert not table.epoch.any()
+
+
+@pytest.mark.parametrize("subbuf_size", [4096, 8192, 16384, 32768, 65536])
+@pytest.mark.parametrize("layout", ["B", "C2"])
+def test_every_subbuf_size(layout: str, subbuf_size: int) -> None:
+    cpus = [steady(9000, step=3), steady(700, cpu=1)]
+    writer = RegionWriter(cpus, layout=layout, subbuf_size=subbuf_size, nr_subbufs=5)
+    region = open_region(load(writer.region()))
+    assert region.subbuf_size == subbuf_size
+    assert_same(rows(region, walk_region(region)), merged(writer, 2))
+    assert not region.findings
+
+
+payloads = st.binary(min_size=1, max_size=160) | st.binary(min_size=4000, max_size=4068)
+gaps = st.integers(0, 3) | st.integers(0, 1 << 20) | st.integers((1 << 27) - 2, (1 << 27) + 2) | st.integers(0, 1 << 40)
+
+
+@st.composite
+def streams(draw: st.DrawFn) -> list[Item]:
+    ts = draw(st.integers(1, 1 << 50) | st.integers((1 << 59) - 100, (1 << 61)))
+    items: list[Item] = []
+    for _ in range(draw(st.integers(0, 60))):
+        ts += draw(gaps)
+        kind = draw(st.sampled_from("eeeeeeds"))
+        payload = draw(payloads)
+        if kind == "d":
+            items.append(Discarded(ts, payload[:4000]))
+        elif kind == "s":
+            items.append(Stamped(ts, payload[:4000]))
+        else:
+            items.append((ts, payload))
+    return items
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    cpus=st.lists(streams() | st.none(), min_size=1, max_size=4),
+    layout=st.sampled_from([*LAYOUTS]),
+    shape=st.sampled_from(SHAPES),
+    force_8byte=st.booleans(),
+    nr_subbufs=st.integers(4, 9),
+)
+def test_written_is_read(
+    cpus: list[list[Item] | None], layout: str, shape: tuple[str, int], force_8byte: bool, nr_subbufs: int
+) -> None:
+    writer = RegionWriter(
+        cpus, layout=layout, byteorder=shape[0], long_size=shape[1], nr_subbufs=nr_subbufs, force_8byte=force_8byte
+    )
+    if layout == "A0" and not all(writer.events(cpu) for cpu in range(len(cpus))):
+        return  # an empty CPU does not tell where its sub-buffers were mapped, and has nothing to lose
+    region = open_region(load(writer.region()))
+    assert_same(rows(region, walk_region(region)), merged(writer, len(cpus)))
+
+
+def test_wrapped_ring_shows_the_newest_laps() -> None:
+    writer = RegionWriter([steady(5000), steady(4000, cpu=1, step=13)], nr_subbufs=5)
+    region = open_region(load(writer.region()))
+    table = walk_region(region)
+    assert len(table) < 1500
+    assert_same(rows(region, table), merged(writer, 2))
+    assert not region.findings
+
+
+def test_writer_time_adds_what_discarded_records_took() -> None:
+    items: list[Item] = [(100, b"a" * 8), Discarded(150, b"b" * 8), (160, b"c" * 8), Stamped(200, b"d" * 8)]
+    region = open_region(load(RegionWriter([items]).region()))
+    assert walk_region(region).ts.tolist() == [100, 110, 200]
+    assert [finding.code for finding in region.findings] == ["discarded-records"]
+    assert walk_region(region, writer_time=True).ts.tolist() == [100, 160, 200]
+
+
+def test_window_and_cpus_leave_out_the_rest() -> None:
+    writer = RegionWriter([steady(1500), steady(1500, cpu=1)], nr_subbufs=20)
+    region = open_region(load(writer.region()))
+    everything = walk_region(region)
+    assert set(walk_region(region, cpus=[1]).cpu.tolist()) == {1}
+    middle = walk_region(region, since=5000, until=6000)
+    assert len(middle) < len(everything) // 2
+    wanted = everything.select((everything.ts >= 5000) & (everything.ts <= 6000))
+    inside = middle.select((middle.ts >= 5000) & (middle.ts <= 6000))
+    assert inside.offset.tolist() == wanted.offset.tolist()
+    assert (region.cpus[0].subbufs.nr_events == -1).any()
+
+
+def test_consumed_subbufs_come_first() -> None:
+    for kernel in ("6.12", "6.17"):
+        writer = RegionWriter([[*steady(700), Consume(3, kernel)], steady(20, cpu=1)], nr_subbufs=12)
+        region = open_region(load(writer.region()))
+        table = walk_region(region)
+        assert table.select(table.cpu == 0).ts.tolist() == [ts for ts, _ in steady(700)]
+        assert (table.state == 1).any()
+        strict = walk_region(region, policy="6.12")
+        assert_same(rows(region, strict), merged(writer, 2))
