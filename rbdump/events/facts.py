@@ -78,7 +78,9 @@ class Facts:
     """The trace clock counts nanoseconds."""
     addr_of: Callable[[str], int | None] = no_addr
     """The last-boot address of a symbol of the kernel proper, None when it is not known."""
+    constant: Callable[[str], int | None] = no_addr
+    """The value of an enumerator, from the type information of the kernel."""
     variables: Mapping[str, int] = field(default_factory=dict)
-    """Values of variables of the kernel that print fmts name: ``vmemmap_base``, ``mem_map``, ``memstart_addr``."""
+    """Values of variables of the kernel that print fmts name, see `rbdump.events.variables`: ``vmemmap_base``."""
     hz: int | None = None
     """Jiffies in a second (CONFIG_HZ), None when it is not known."""

@@ -24,6 +24,7 @@ from rbdump.events.printfmt.plan import Part, Render, Segment, SpanMemo, choose_
 from rbdump.events.printfmt.template import parse_template
 from rbdump.events.printfmt.values import Code
 from rbdump.events.rows import Rows
+from rbdump.events.variables import PAGE_SIZE
 
 __all__ = ["PrintFmt", "compile_print_fmt"]
 
@@ -47,7 +48,7 @@ class PrintFmt:
     def __init__(self, fmt: EventFormat, facts: Facts) -> None:
         self._fmt = fmt
         self._facts = facts
-        self._types = TypeTable(facts.abi)
+        self._types = TypeTable(facts.abi, facts.variables.get(PAGE_SIZE))
         template, args = parse_print_fmt(fmt.print_fmt, self._types)
         left = list(args)
         parts: list[Part] = []

@@ -153,7 +153,7 @@ _LONG = {
 class TypeTable:
     """The named types of one ABI. ``unknown struct`` types have size 0."""
 
-    def __init__(self, abi: Abi) -> None:
+    def __init__(self, abi: Abi, page_size: int | None = None) -> None:
         self.long_size = abi.long_size
         names: dict[str, CType] = {
             "void": CType("void", 0),
@@ -174,7 +174,7 @@ class TypeTable:
             names[f"uint{8 * size}_t"] = CType("int", size, False)
             names[f"int{8 * size}_t"] = CType("int", size, True)
         # struct page is 64 bytes on the 64-bit and 32 bytes on the 32-bit kernels that do not add debug members
-        names["struct page"] = CType("struct", 64 if abi.long_size == 8 else 32, name="struct page")
+        names["struct page"] = CType("struct", page_size or 8 * abi.long_size, name="struct page")
         self.names = names
         self.int = names["int"]
         self.unsigned = names["unsigned"]

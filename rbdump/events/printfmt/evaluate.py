@@ -13,13 +13,17 @@ from rbdump.events.facts import Facts
 from rbdump.events.format import EventFormat, Field
 from rbdump.events.printfmt import functions, integers, memory, statements
 from rbdump.events.printfmt import nodes as n
-from rbdump.events.printfmt.ctype import CType, TypeTable, common_type, promoted
+from rbdump.events.printfmt.ctype import CType, TypeTable, common_type, promoted, wrap
+from rbdump.events.printfmt.enumerators import ENUMERATORS
 from rbdump.events.printfmt.nodes import UnsupportedPrintFmt
 from rbdump.events.printfmt.values import Code, Int, Mem, Seq, Table, Text, Value
+
+from rbdump.events.variables import PAGE_BASE
 
 __all__ = ["Evaluator"]
 
 _RECORD = {"REC", "__entry", "field"}
+_PAGE_MAPS = {"vmemmap_base", "vmemmap", "mem_map"}
 
 
 class Evaluator:
@@ -32,6 +36,11 @@ class Evaluator:
         self.code = code
         self.fields: dict[str, Field] = {f.name: f for f in (*fmt.common_fields, *fmt.fields)}
         self.locals: Mapping[str, n.Node] = {}
+
+    @property
+    def page_pointer(self) -> CType:
+        """``struct page *``."""
+        return self.types.names["struct page"].pointer(self.types.long_size)
 
     def value(self, node: n.Node) -> Value:
         """The value of an expression. Raises UnsupportedPrintFmt."""
@@ -112,12 +121,22 @@ class Evaluator:
             return Int(self.types.int, int(name == "true"))
         if name == "NULL":
             return Int(self.types.void.pointer(self.types.long_size), 0)
-        known = self.facts.variables.get(name)
-        if known is None and name == "HZ":
-            known = self.facts.hz
+        if name in _PAGE_MAPS and PAGE_BASE in self.facts.variables:
+            to = self.types.ulong if name == "vmemmap_base" else self.page_pointer
+            return Int(to, self.facts.variables[PAGE_BASE])
+        if name == "__pv_phys_pfn_offset" and PAGE_BASE in self.facts.variables:
+            return Int(self.types.ulong, 0)  # the base is that of frame 0 already
+        known = self.facts.hz if name == "HZ" else self.facts.variables.get(name)
         if known is not None:
-            page = self.types.names["struct page"]
-            return Int(page.pointer(self.types.long_size) if name == "mem_map" else self.types.ulong, known)
+            return Int(self.types.ulong, wrap(known, self.types.ulong))
+        known = self.facts.constant(name)
+        if known is None:
+            known = ENUMERATORS.get(name)
+        if known is not None:
+            fits = -(1 << 31) <= known < 1 << 32
+            return Int(
+                self.types.s64 if not fits else self.types.int if known < 1 << 31 else self.types.unsigned, known
+            )
         raise UnsupportedPrintFmt(f"the value of {name} is not known")
 
     def _member(self, node: n.Node) -> Value:
@@ -165,7 +184,15 @@ class Evaluator:
             return integers.logical(self.code, node.op, left, right, self.types)
         if node.op == "=":
             raise UnsupportedPrintFmt("an assignment outside of a statement expression")
-        left_value, right_value = self.value(node.left), self.value(node.right)
+        left_value = self.value(node.left)
+        try:
+            right_value = self.value(node.right)
+        except UnsupportedPrintFmt:
+            # arm64: (struct page *)VMEMMAP_START - (memstart_addr >> PAGE_SHIFT) is the struct page of frame 0
+            base = self.facts.variables.get(PAGE_BASE)
+            if base is None or node.op != "-" or self.type_of(left_value) != self.page_pointer:
+                raise
+            return Int(self.page_pointer, base)
         if isinstance(left_value, Mem) or isinstance(right_value, Mem):
             return memory.pointer_arithmetic(self, node.op, left_value, right_value)
         if not (isinstance(left_value, Int) and isinstance(right_value, Int)):

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Enumerators that format files leave as names, with their value in every kernel that has persistent buffers.
+
+A format file replaces the enumerators that a TRACE_DEFINE_ENUM() lists (since 4.1); others stay. Listed here are
+protocol and ABI constants, and enumerations whose values did not change while their names stayed in print fmts.
+The kernel's own type information, where there is some, is asked first; any other name needs it.
+"""
+
+from __future__ import annotations
+
+__all__ = ["ENUMERATORS"]
+
+
+def _count(names: str, first: int = 0, prefix: str = "") -> dict[str, int]:
+    """Consecutive values; ``.`` leaves one out."""
+    return {prefix + name: value for value, name in enumerate(names.split(), first) if name != "."}
+
+
+def _bits(names: str, prefix: str) -> dict[str, int]:
+    return {prefix + name: 1 << bit for bit, name in enumerate(names.split()) if name != "."}
+
+
+ENUMERATORS: dict[str, int] = {
+    # include/linux/hrtimer.h: PINNED 2, SOFT 4 and HARD 8 are added to ABS 0 or REL 1
+    **_count(
+        "ABS REL ABS_PINNED REL_PINNED ABS_SOFT REL_SOFT ABS_PINNED_SOFT REL_PINNED_SOFT ABS_HARD REL_HARD "
+        "ABS_PINNED_HARD REL_PINNED_HARD",
+        prefix="HRTIMER_MODE_",
+    ),
+    **_count(
+        "ESTABLISHED SYN_SENT SYN_RECV FIN_WAIT1 FIN_WAIT2 TIME_WAIT CLOSE CLOSE_WAIT LAST_ACK LISTEN CLOSING "
+        "NEW_SYN_RECV",
+        1,
+        "TCP_",
+    ),
+    **_count("NONE RT BE IDLE", prefix="IOPRIO_CLASS_"),
+    "IOPRIO_CLASS_INVALID": 7,
+    **_bits(
+        "WRITE MKWRITE ALLOW_RETRY RETRY_NOWAIT KILLABLE TRIED USER REMOTE INSTRUCTION INTERRUPTIBLE . . VMA_LOCK",
+        "FAULT_FLAG_",
+    ),
+    **_bits(
+        "OOM SIGBUS MAJOR . HWPOISON HWPOISON_LARGE SIGSEGV . NOPAGE LOCKED RETRY FALLBACK DONE_COW NEEDDSYNC COMPLETED",
+        "VM_FAULT_",
+    ),
+    # include/linux/fs.h: an enumeration since 6.19, macros with the same values before (and replaced in files then)
+    **_bits(
+        "NEW SYNC LRU_ISOLATING . DIRTY_SYNC DIRTY_DATASYNC DIRTY_PAGES WILL_FREE FREEING CLEAR REFERENCED LINKABLE "
+        "DIRTY_TIME WB_SWITCH OVL_INUSE CREATING DONTCACHE SYNC_QUEUED PINNING_NETFS_WB",
+        "I_",
+    ),
+    "DEV_PM_QOS_RESUME_LATENCY": 1,
+    "DEV_PM_QOS_FLAGS": 5,
+    "VMA_SHARED_BIT": 3,
+    **{
+        f"{name}_SOFTIRQ": value
+        for name, value in _count("HI TIMER NET_TX NET_RX BLOCK BLOCK_IOPOLL TASKLET SCHED HRTIMER RCU").items()
+    },
+    "IRQ_POLL_SOFTIRQ": 5,
+    **_count("NORMAL READ_INSERT WRITE_STRIP READ_STRIP WRITE_INSERT READ_PASS WRITE_PASS", prefix="SCSI_PROT_"),
+    **_count(
+        "OK NO_CONNECT BUS_BUSY TIME_OUT BAD_TARGET ABORT PARITY ERROR RESET BAD_INTR PASSTHROUGH SOFT_ERROR IMM_RETRY "
+        "REQUEUE TRANSPORT_DISRUPTED TRANSPORT_FAILFAST",
+        prefix="DID_",
+    ),
+    "SAM_STAT_GOOD": 0x00,
+    "SAM_STAT_CHECK_CONDITION": 0x02,
+    "SAM_STAT_CONDITION_MET": 0x04,
+    "SAM_STAT_BUSY": 0x08,
+    "SAM_STAT_INTERMEDIATE": 0x10,
+    "SAM_STAT_INTERMEDIATE_CONDITION_MET": 0x14,
+    "SAM_STAT_RESERVATION_CONFLICT": 0x18,
+    "SAM_STAT_COMMAND_TERMINATED": 0x22,
+    "SAM_STAT_TASK_SET_FULL": 0x28,
+    "SAM_STAT_ACA_ACTIVE": 0x30,
+    "SAM_STAT_TASK_ABORTED": 0x40,
+    # enum wb_reason and the enumerations below are replaced in files of 4.1 and later, so a name is an older kernel's
+    **_count(
+        "BACKGROUND TRY_TO_FREE_PAGES SYNC PERIODIC LAPTOP_TIMER FREE_MORE_MEM FS_FREE_SPACE FORKER_THREAD",
+        prefix="WB_REASON_",
+    ),
+    **_count("ASYNC SYNC_LIGHT SYNC", prefix="MIGRATE_"),
+    **_count(
+        "COMPACTION MEMORY_FAILURE MEMORY_HOTPLUG SYSCALL MEMPOLICY_MBIND NUMA_MISPLACED CMA",
+        prefix="MR_",
+    ),
+    **_count("WRITTEN_B UNWRITTEN_B DELAYED_B HOLE_B", prefix="ES_"),
+    **_count("ADD_REQ UPDATE_REQ REMOVE_REQ", prefix="PM_QOS_"),
+    **_count("WRITEBACK ISOLATED NOPROGRESS CONGESTED", prefix="VMSCAN_THROTTLE_"),
+    **_count("IOTLB DEVTLB NESTING_IOTLB NESTING_DEVTLB", prefix="CACHE_TAG_"),
+    **_count("NONE BATCH ARGS CALLBACK", prefix="XEN_MC_FL_"),
+    **_count("OK BAD_OP NO_SPACE", prefix="XEN_MC_XE_"),
+    "XEN_LAZY_MMU": 1,
+    "XEN_LAZY_CPU": 2,
+    **_count("INFO WARN FAIL FATAL", prefix="CXL_EVENT_TYPE_"),
+    **_count("LIST INJECT CLEAR", prefix="CXL_POISON_TRACE_"),
+    **_count("ERROR SMART NOTICE . . . CSS VS", prefix="NVME_AER_"),
+    "nvme_fabrics_command": 0x7F,
+    **_count("property_set connect . . property_get auth_send auth_receive", prefix="nvme_fabrics_type_"),
+    **_count(
+        "flush write read . write_uncor compare . . write_zeroes dsm . . verify resv_register resv_report . . "
+        "resv_acquire io_mgmt_recv . . resv_release",
+        prefix="nvme_cmd_",
+    ),
+    **_count("zone_mgmt_send zone_mgmt_recv . . zone_append", 0x79, "nvme_cmd_"),
+    **_count(
+        "delete_sq create_sq get_log_page . delete_cq create_cq identify . abort_cmd set_features get_features . "
+        "async_event ns_mgmt . . activate_fw download_fw . . dev_self_test ns_attach . . keep_alive directive_send "
+        "directive_recv . virtual_mgmt nvme_mi_send nvme_mi_recv",
+        prefix="nvme_admin_",
+    ),
+    "nvme_admin_dbbuf": 0x7C,
+    **_count("format_nvm security_send security_recv . sanitize_nvm . get_lba_status", 0x80, "nvme_admin_"),
+    **_count(
+        "SUCCESS INVALID_COMMAND ERROR INVALID_PARAM ACCESS_DENIED INVALID_RESPONSE INVALID_VERSION INVALID_CHECKSUM "
+        "IN_PROGRESS UNAVAILABLE TIMEOUT OVERFLOW INVALID_HEADER REQUEST_TRUNCATED RESPONSE_TOO_BIG BUS_ERROR BUSY "
+        "INVALID_HEADER_VERSION INVALID_HEADER_CRC INVALID_DATA_CRC DUP_UNAVAILABLE",
+        prefix="EC_RES_",
+    ),
+}

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run-time values of the dead kernel that print fmts need, inferred from the events themselves.
+
+`mm_page_alloc` and its like record a page frame number and print the address of its struct page, which depends on a
+base that the kernel chooses at boot (vmemmap_base on x86, vmemmap on s390, memstart_addr on arm64, mem_map on
+32-bit). Events that record both tell the base. Timers record jiffies beside the time stamp, which tells CONFIG_HZ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from rbdump.events.entries import Entries
+from rbdump.events.format import EventFormat
+from rbdump.events.rows import Memory
+
+__all__ = ["PAGE_BASE", "PAGE_SIZE", "infer_hz", "infer_page_base", "infer_variables"]
+
+PAGE_BASE = "the struct page of frame 0"
+PAGE_SIZE = "sizeof(struct page)"
+
+_ROWS = 4096
+_AGREE = 0.98
+_HZ = (24, 48, 100, 128, 200, 250, 256, 300, 500, 512, 1000, 1024, 1200)
+_MIN_SECONDS = 0.25
+
+Formats = Callable[[int], EventFormat | None]
+
+
+def infer_variables(entries: Entries, memory: Memory, formats: Formats, *, in_ns: bool = True) -> dict[str, int]:
+    """What `Facts.variables` should hold, by name; ``HZ`` among them when timers tell it. Empty when nothing does."""
+    by_name: dict[str, list[tuple[EventFormat, npt.NDArray[np.intp]]]] = {}
+    for event_id in np.unique(entries.id).tolist():
+        fmt = formats(event_id)
+        if fmt is not None and ({"pfn"} <= (names := {f.name for f in fmt.fields}) or "now" in names):
+            rows = np.flatnonzero(entries.id == event_id)
+            by_name.setdefault(fmt.name, []).append((fmt, rows))
+    found: dict[str, int] = {}
+    for fmt, rows in sorted((item for items in by_name.values() for item in items), key=lambda item: -len(item[1])):
+        if PAGE_BASE not in found:
+            found |= infer_page_base(fmt, entries, rows, memory)
+        if "HZ" not in found and in_ns and fmt.name == "timer_expire_entry":
+            hz = infer_hz(fmt, entries, rows, memory)
+            if hz is not None:
+                found["HZ"] = hz
+    return found
+
+
+def infer_page_base(fmt: EventFormat, entries: Entries, rows: npt.NDArray[np.intp], memory: Memory) -> dict[str, int]:
+    """Base and element size of the array of struct page, from an event that records a page and its frame number."""
+    fields = {f.name: f for f in fmt.fields}
+    page, pfn = fields.get("folio") or fields.get("page"), fields.get("pfn")
+    long_size = memory.abi.long_size
+    if page is None or pfn is None or page.size != long_size or pfn.size != long_size or "*" not in page.type:
+        return {}
+    rows = rows[entries.records.length[rows] >= max(page.offset, pfn.offset) + long_size][:_ROWS]
+    of = entries.rows(memory, rows)
+    addrs = of.integers(page.offset, long_size, signed=False).astype(np.uint64)
+    frames = of.integers(pfn.offset, long_size, signed=False).astype(np.uint64)
+    valid = (addrs != 0) & (frames < np.uint64(1 << 52))
+    addrs, frames = addrs[valid], frames[valid]
+    if len(np.unique(frames)) < 2:
+        return {}
+    default = 64 if long_size == 8 else 32
+    for size in (default, *(s for s in range(32, 129, 8) if s != default)):
+        bases, counts = np.unique(addrs - frames * np.uint64(size), return_counts=True)
+        if counts.max() >= _AGREE * len(addrs):
+            base = int(bases[counts.argmax()]) & memory.abi.long_mask
+            return {PAGE_BASE: base, PAGE_SIZE: size}
+    return {}
+
+
+def infer_hz(fmt: EventFormat, entries: Entries, rows: npt.NDArray[np.intp], memory: Memory) -> int | None:
+    """Jiffies in a second, from timer_expire_entry: ``now`` against the time stamp in nanoseconds."""
+    now = next((f for f in fmt.fields if f.name == "now"), None)
+    if now is None or now.size != memory.abi.long_size:
+        return None
+    rows = rows[(entries.records.length[rows] >= now.offset + now.size) & (entries.records.epoch[rows] == 0)]
+    if len(rows) < 2:
+        return None
+    jiffies = entries.rows(memory, rows[[0, -1]]).integers(now.offset, now.size, signed=False)
+    seconds = (int(entries.records.ts[rows[-1]]) - int(entries.records.ts[rows[0]])) / 1e9
+    if seconds < _MIN_SECONDS:
+        return None
+    rate = ((int(jiffies[1]) - int(jiffies[0])) & memory.abi.long_mask) / seconds
+    best = min(_HZ, key=lambda hz: abs(hz - rate))
+    # one jiffy at either end, and the next candidate is at least 2.4 % away
+    return best if abs(best - rate) <= 0.01 * best + 2 / seconds else None
