@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from rbdump.events.entries import Entries
 
-__all__ = ["PrefixRenderer", "latency_text", "stamp_text"]
+__all__ = ["PrefixRenderer", "latency_chars", "latency_text", "stamp_text"]
 
 _TASK = 25
 _MAX_TABLE_PID = 1 << 22  # PID_MAX_LIMIT on 64 bit
@@ -58,6 +58,13 @@ def latency_text(flags: int, *, lazy: bool) -> str:
     return irqs + resched + context
 
 
+def latency_chars(*, lazy: bool) -> tuple[list[str], list[str]]:
+    """The latency characters by trace_entry flags (three), and by preempt_count (two)."""
+    digits = ".123456789abcdef"
+    counts = [digits[count & 15] + digits[count >> 4] for count in range(256)]
+    return [latency_text(flags, lazy=lazy) for flags in range(256)], counts
+
+
 def stamp_text(ts: int, *, in_ns: bool) -> str:
     """The time stamp column with its leading blank: rounded microseconds, or the raw value of other clocks."""
     if not in_ns:
@@ -79,9 +86,7 @@ class PrefixRenderer:
         """``names``: task names, to which the ``comm`` column of `render` points; ``lazy`` as in `latency_text`."""
         self._names = names
         self._in_ns = in_ns
-        self._flags = [latency_text(flags, lazy=lazy) for flags in range(256)]
-        digits = ".123456789abcdef"
-        self._preempt = [digits[count & 15] + digits[count >> 4] for count in range(256)]
+        self._flags, self._preempt = latency_chars(lazy=lazy)
         self._flags_table = _table(self._flags)
         self._preempt_table = _table(self._preempt)
         self._cpu_table = _table([f"[{cpu:03d}] " for cpu in range(1000)])

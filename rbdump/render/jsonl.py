@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One JSON object for each event, on a line of its own.
+
+Keys, always these and in this order: ``ts`` (integer; nanoseconds, or the raw value of a clock that does not count
+them), ``cpu``, ``pid``, ``comm``, ``flags`` (the five latency characters), ``event`` (``system:name``; null when no
+format is known), ``fields`` (typed values), ``text`` (the body as the text output has it), ``offset`` (of the record's
+payload in the input). Behind them only where they say something: ``lost`` (how many events were lost just before, null
+when nobody counted), ``boot`` (how many boots before the last one), ``state`` (``consumed``, ``uncommitted``,
+``stray``). Output is UTF-8 whatever the records hold: bytes that are no UTF-8 become ``\\xff``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from json.encoder import encode_basestring  # type: ignore[attr-defined,unused-ignore]
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rbdump.abi import Abi
+from rbdump.events.catalog import Catalog
+from rbdump.events.entries import Entries
+from rbdump.events.format import EventFormat, Field
+from rbdump.events.rows import Memory, Rows
+from rbdump.render.bodies import Bodies
+from rbdump.render.group import memo, tails, text_of
+from rbdump.render.prefix import latency_chars
+from rbdump.ring.records import RecordState
+
+__all__ = ["JsonRenderer", "quoted"]
+
+Values = Callable[[Rows], list[str]]
+
+
+def quoted(text: str) -> str:
+    """The text as a JSON string that every parser takes: no lone surrogates."""
+    if not text.isascii():
+        text = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    result: str = encode_basestring(text)
+    return result
+
+
+def _list(raw: bytes, dtype: np.dtype[np.generic]) -> str:
+    numbers = np.frombuffer(raw[: len(raw) // dtype.itemsize * dtype.itemsize], dtype).tolist()
+    return f"[{','.join(map(str, numbers))}]"
+
+
+def _bits(raw: bytes, long_size: int, byteorder: str) -> str:
+    """Numbers of the bits that are set in a bitmap of longs."""
+    words = [raw[at : at + long_size] for at in range(0, len(raw), long_size)]
+    little = b"".join(words if byteorder == "little" else [word[::-1] for word in words])
+    found = np.flatnonzero(np.unpackbits(np.frombuffer(little, np.uint8), bitorder="little")).tolist()
+    return f"[{','.join(map(str, found))}]"
+
+
+def _spell_bytes(fmt: EventFormat, field: Field, abi: Abi) -> Callable[[bytes], str]:
+    """What an array of bytes is in JSON: a string, the bits of a mask, or a list of numbers."""
+    # characters that are no text: what trace_marker_raw takes, and buffers that system calls write
+    if fmt.name == "raw_data" or f"__print_dynamic_array({field.name}," in fmt.print_fmt:
+        return lambda raw: _list(raw, abi.dtype(max(field.element_size, 1)))
+    if "cpumask" in field.type:
+        return lambda raw: _bits(raw, abi.long_size, abi.byteorder)
+    if "char" in field.type and "unsigned" not in field.type:
+        strings = memo(lambda raw: quoted(text_of(raw)))
+        return strings.__getitem__
+    element = field.element_size if field.element_size in (1, 2, 4, 8) else 1
+    dtype = abi.dtype(element, signed=field.signed)
+    return lambda raw: _list(raw, dtype)
+
+
+def _located(field: Field, spell: Callable[[bytes], str]) -> Values:
+    base = field.offset + 4 if field.is_rel_loc else 0
+
+    def values(rows: Rows) -> list[str]:
+        words = rows.integers(field.offset, 4, signed=False).astype(np.int64)
+        begin, size = (words & 0xFFFF) + base, words >> 16
+        inside = (begin + size <= rows.length).tolist()
+        data = rows.memory.data.data
+        spans = zip((rows.offset + begin).tolist(), size.tolist(), inside, strict=True)
+        return [spell(bytes(data[at : at + count])) if fits else "null" for at, count, fits in spans]
+
+    return values
+
+
+def _values(fmt: EventFormat, field: Field, abi: Abi) -> Values:
+    """JSON text of a field, for rows that are long enough for it."""
+    if field.is_data_loc or field.is_rel_loc:
+        return _located(field, _spell_bytes(fmt, field, abi))
+    takes_rest = field.size == 0 or (fmt.system, fmt.name, field.name) == ("ftrace", "kernel_stack", "caller")
+    if takes_rest:
+        spell = _spell_bytes(fmt, field, abi)
+        return lambda rows: [spell(raw) for raw in tails(rows, field.offset)]
+    if field.array_length is not None or field.size not in (1, 2, 4, 8):
+        spell = _spell_bytes(fmt, field, abi)
+        size = field.size
+        begin = field.offset
+        return lambda rows: [spell(raw[:size]) for raw in tails(rows, begin)]
+    if field.type == "bool":
+        return lambda rows: ["true" if v else "false" for v in rows.integers(field.offset, 1, signed=False).tolist()]
+    return lambda rows: list(map(str, rows.integers(field.offset, field.size, signed=field.signed).tolist()))
+
+
+def _safe(field: Field, values: Values, least: int) -> Values:
+    def safe(rows: Rows) -> list[str]:
+        fits: npt.NDArray[np.bool_] = rows.length >= least
+        if fits.all():
+            return values(rows)
+        texts = ["null"] * len(rows)
+        chosen = np.flatnonzero(fits)
+        for row, text in zip(chosen.tolist(), values(rows.select(chosen)), strict=True):
+            texts[row] = text
+        return texts
+
+    return safe
+
+
+class JsonRenderer:
+    """Renders slices of a table of entries as JSON lines."""
+
+    def __init__(self, catalog: Catalog, bodies: Bodies, memory: Memory, names: Sequence[str], *, lazy: bool) -> None:
+        """``names`` and ``lazy`` as the prefix of text lines takes them."""
+        self._catalog = catalog
+        self._bodies = bodies
+        self._memory = memory
+        self._names = [quoted(name) for name in names]
+        self._latency = latency_chars(lazy=lazy)
+        self._makers: dict[int, Callable[[Rows], list[str]]] = {}
+
+    def render(self, entries: Entries, names: npt.NDArray[np.integer[Any]]) -> bytes:
+        """All lines of a slice, function graph exits among them; ``names`` is the column of task names."""
+        if not len(entries):
+            return b""
+        records = entries.records
+        flags, counts = self._latency
+        columns = (
+            records.ts.tolist(),
+            records.cpu.tolist(),
+            entries.pid.tolist(),
+            map(self._names.__getitem__, names.tolist()),
+            map(flags.__getitem__, entries.flags.tolist()),
+            map(counts.__getitem__, entries.preempt_count.tolist()),
+            self._events(entries),
+            map(quoted, (text.removesuffix("\n") for text in self._bodies.render(entries))),
+            records.offset.tolist(),
+        )
+        lines = [
+            f'{{"ts":{ts},"cpu":{cpu},"pid":{pid},"comm":{comm},"flags":"{flag}{count}",{event},"text":{text},'
+            f'"offset":{offset}}}\n'
+            for ts, cpu, pid, comm, flag, count, event, text, offset in zip(*columns, strict=True)
+        ]
+        for row in np.flatnonzero((records.lost != 0) | (records.epoch != 0) | (records.state != 0)).tolist():
+            lines[row] = lines[row][:-2] + _extra(entries, row) + "}\n"
+        return "".join(lines).encode("utf-8")
+
+    def _events(self, entries: Entries) -> list[str]:
+        order = np.argsort(entries.id, kind="stable")
+        ids = entries.id[order]
+        bounds = [0, *(np.flatnonzero(ids[1:] != ids[:-1]) + 1).tolist(), len(ids)]
+        texts: list[str] = []
+        for begin, end in pairwise(bounds):
+            event_id = int(ids[begin])
+            make = self._makers.get(event_id)
+            if make is None:
+                make = self._makers[event_id] = self._maker(event_id)
+            texts += make(entries.rows(self._memory, order[begin:end]))
+        out = np.empty(len(entries), object)
+        out[order] = texts
+        result: list[str] = out.tolist()
+        return result
+
+    def _maker(self, event_id: int) -> Callable[[Rows], list[str]]:
+        fmt = self._catalog.get(event_id)
+        if fmt is None:
+            return lambda rows: ['"event":null,"fields":{}'] * len(rows)
+        abi = self._memory.abi
+        columns = []
+        for field in fmt.fields:
+            least = field.offset if field.size == 0 or fmt.name == "kernel_stack" else field.offset + field.size
+            columns.append(_safe(field, _values(fmt, field, abi), least))
+        keys = [quoted(field.name).replace("%", "%%") for field in fmt.fields]
+        event = quoted(f"{fmt.system}:{fmt.name}").replace("%", "%%")
+        template = f'"event":{event},"fields":{{{",".join(f"{key}:%s" for key in keys)}}}'
+        if not columns:
+            return lambda rows: [template % ()] * len(rows)
+        return lambda rows: [template % row for row in zip(*(values(rows) for values in columns), strict=True)]
+
+
+def _extra(entries: Entries, row: int) -> str:
+    records = entries.records
+    lost, epoch, state = int(records.lost[row]), int(records.epoch[row]), int(records.state[row])
+    text = f',"lost":{lost if lost > 0 else "null"}' if lost else ""
+    text += f',"boot":{epoch}' if epoch else ""
+    return text + (f',"state":"{RecordState(state).name.lower()}"' if state else "")
