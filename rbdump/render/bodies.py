@@ -23,7 +23,7 @@ from rbdump.events.printfmt import UnsupportedPrintFmt, compile_print_fmt
 from rbdump.events.rows import Memory
 from rbdump.findings import Finding, Severity
 from rbdump.render import devices, funcgraph, function, latency, prints, stacks, switches
-from rbdump.render.dynamic import probe_renderer, synthetic_renderer
+from rbdump.render.dynamic import is_dynamic, probe_renderer, synthetic_renderer
 from rbdump.render.fields import RawStyle, fields_renderer
 from rbdump.render.group import Group, MissingField, Renderer, tails
 from rbdump.render.reader import Reader, reader_facts
@@ -124,7 +124,7 @@ class Bodies:
     def _choose(self, event_id: int) -> tuple[Renderer, int]:
         """The renderer of an id, and the bytes that a record must have for it."""
         fmt = self._catalog.get(event_id)
-        if fmt is None:
+        if fmt is None or (self._last_boot is not None and is_dynamic(fmt)):
             return self._unknown(event_id), 0
         try:
             if fmt.system == "ftrace":

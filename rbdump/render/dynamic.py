@@ -20,11 +20,18 @@ from rbdump.events.printfmt import compile_print_fmt
 from rbdump.events.rows import Rows
 from rbdump.render.group import Group, Renderer, column, memo, tails, text_of
 
-__all__ = ["probe_renderer", "synthetic_renderer"]
+__all__ = ["is_dynamic", "probe_renderer", "synthetic_renderer"]
 
 _HEAD = re.compile(r'^"\(%lx(?: <- %lx)?\)')
 _HEAD_ARGS = re.compile(r"^\s*,\s*REC->__probe_(?:ip|func)(?:\s*,\s*REC->__probe_ret_ip)?")
 _STRING_END = re.compile(r'(?<!\\)"')
+
+
+def is_dynamic(fmt: EventFormat) -> bool:
+    """The event was made at run time: the next boot's kernel does not know it."""
+    if fmt.system in ("synthetic", "user_events", "eprobes"):
+        return True
+    return bool(fmt.fields) and fmt.fields[0].name in ("__probe_ip", "__probe_func")
 
 
 def _split(print_fmt: str) -> tuple[str, str] | None:
