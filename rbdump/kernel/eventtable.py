@@ -31,6 +31,7 @@ class RawField:
     size: int
     signed: bool
     length: int
+    align: int = 1
 
     def line(self) -> str:
         """The line of the format file (`f_show`): array brackets move behind the name."""
@@ -92,7 +93,7 @@ class EventTable:
         tracepoint = types.struct("tracepoint", "name")
         self._tracepoint_name = tracepoint.members["name"].offset if tracepoint else 0
         entry = layout_of(types, "trace_entry", ("type", "flags", "pid"))
-        self._entry_size = entry.size
+        self.entry_size = entry.size
         self.common = "".join(_common_lines(entry))
         self._strings: dict[int, str | None] = {}
         self._classes: dict[int, EventClass | None] = {}
@@ -139,7 +140,7 @@ class EventTable:
     def _fields(self, addr: int) -> tuple[list[RawField], bool]:
         """The fields of a class (`event_define_fields`), and whether a function defines more of them."""
         function_type = self._memory.abi.long_mask
-        get, offset = self._field.value, self._entry_size
+        get, offset = self._field.value, self.entry_size
         fields: list[RawField] = []
         for index in range(MAX_FIELDS):
             data = self._field.fetch(addr + index * self._field.layout.size)
@@ -158,6 +159,7 @@ class EventTable:
                     size,
                     bool(get(data, "is_signed")),
                     get(data, "len", signed=True),
+                    align,
                 )
             )
             offset += size
