@@ -44,7 +44,7 @@ _MIN_RATIO = 4.0
 _MIN_SHARE = 0.6
 _X86_IMAGES = 0xFFFF_FFFF_8000_0000
 """Where x86-64 kernels are linked and moved, and no other machine's."""
-_GRANULES = {"x86-64": 2 << 20, "i386": 2 << 20, "aarch64": 64 << 10, "riscv64": 2 << 20, "ppc64le": 16 << 10}
+_GRANULES = {"x86-64": 2 << 20, "i386": 2 << 20, "aarch64": 64 << 10, "riscv": 2 << 20, "ppc64le": 16 << 10}
 """What KASLR moves a kernel by multiples of (CONFIG_PHYSICAL_ALIGN is at least 2 MiB on x86); else whole pages."""
 
 

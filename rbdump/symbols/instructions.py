@@ -23,7 +23,7 @@ MARGIN = 16
 
 _BIG_ENDIAN = {"ppc64", "s390x"}
 
-_ALIGNMENT = {"aarch64": 4, "arm": 2, "ppc64le": 4, "ppc64": 4, "s390x": 2, "riscv64": 2}
+_ALIGNMENT = {"aarch64": 4, "arm": 2, "ppc64le": 4, "ppc64": 4, "s390x": 2, "riscv": 2}
 """Of instructions, in bytes."""
 
 _X86_CALLS = (
@@ -61,7 +61,7 @@ _CALLS: dict[str, tuple[Pattern, ...]] = {
         (4, 2, 0xFF0F, 0xA705),  # bras
         (2, 1, 0xFF, 0x0D),  # basr
     ),
-    "riscv64": (
+    "riscv": (
         (4, 4, 0x00000FFF, 0x000000EF),  # jal ra
         (4, 4, 0x00007FFF, 0x000000E7),  # jalr ra
         (2, 2, 0xF07F, 0x9002),  # c.jalr
@@ -90,7 +90,7 @@ _PATCH_SITES: dict[str, tuple[Pattern, ...]] = {
     "ppc64le": _PPC_PATCH_SITES,
     "ppc64": _PPC_PATCH_SITES,
     "s390x": ((0, 2, 0xFFFF, 0xC004),),  # brcl 0, .
-    "riscv64": (
+    "riscv": (
         (0, 4, 0xFFFFFFFF, 0x00000013),  # nop
         (0, 4, 0x00000FFF, 0x00000297),  # auipc t0
         (0, 2, 0xFFFF, 0x0001),  # c.nop
