@@ -20,12 +20,14 @@ from rbdump.events.entries import TRACE_ENTRY_SIZE, Entries
 from rbdump.events.format import sizeof
 from rbdump.events.rows import Memory
 from rbdump.events.texts import FormatTexts
+from rbdump.ring.records import RecordState
 
 __all__ = ["NUMBERINGS", "builtin_formats", "choose_numbering"]
 
 NUMBERINGS = (20, 21)
 """The two values that __TRACE_LAST_TYPE has had: 21 since id 12 became TRACE_GRAPH_RETADDR_ENT (Linux 6.13)."""
 
+_MANY = 16
 _LAYOUTS_20 = ("A0", "A", "A'", "B")
 _COMMON = """\
 	field:unsigned short common_type;	offset:0;	size:2;	signed:0;
@@ -83,33 +85,41 @@ def _records() -> tuple[_Record, ...]:
     return tuple(records)
 
 
-def _lengths(entries: Entries | None) -> dict[int, list[int]]:
-    """The payload lengths that records with fixed ids have, by id."""
+def _lengths(entries: Entries | None) -> dict[int, dict[int, int]]:
+    """How many committed records of each payload length there are, by fixed id."""
     if entries is None:
         return {}
-    low = (entries.id > 0) & (entries.id <= max(NUMBERINGS))
-    pairs = np.unique(entries.id[low].astype(np.int64) << 32 | entries.records.length[low])
-    found: dict[int, list[int]] = {}
-    for pair in pairs.tolist():
-        found.setdefault(pair >> 32, []).append(pair & 0xFFFFFFFF)
+    low = (entries.id > 0) & (entries.id <= max(NUMBERINGS)) & (entries.records.state == RecordState.LIVE)
+    pairs, counts = np.unique(entries.id[low].astype(np.int64) << 32 | entries.records.length[low], return_counts=True)
+    found: dict[int, dict[int, int]] = {}
+    for pair, count in zip(pairs.tolist(), counts.tolist(), strict=True):
+        found.setdefault(pair >> 32, {})[pair & 0xFFFFFFFF] = count
     return found
 
 
-def _score(numbering: int, long_size: int, lengths: dict[int, list[int]]) -> int:
-    """How well record lengths fit a numbering: events of one fixed length decide, the others can only contradict."""
+def _shortest(seen: dict[int, int]) -> int:
+    """The shortest usual length; what less than 1 % of the records have may be damage."""
+    total = sum(seen.values())
+    return min(length for length, count in seen.items() if count * 100 >= total)
+
+
+def _score(numbering: int, long_size: int, lengths: dict[int, dict[int, int]]) -> int:
+    """Records whose length fits a numbering, less those that do not.
+
+    Only events of one fixed length count as fitting, the others can only contradict.
+    """
     column = NUMBERINGS.index(numbering)
     score = 0
     for event_id in range(12, numbering):
-        seen = lengths.get(event_id)
-        if not seen:
-            continue
         variants = [r for r in _records() if r.ids[column] == event_id]
         sizes = [r.layout(long_size)[0] for r in variants]
-        if any(r.flexible for r in variants):
-            score -= min(seen) < min(sizes)
-        else:
-            allowed = {-(-size // align) * align for size in sizes for align in (4, 8)}
-            score += 1 if allowed.issuperset(seen) else -1
+        fixed = not any(r.flexible for r in variants)
+        allowed = {-(-size // align) * align for size in sizes for align in (4, 8)}
+        for length, count in lengths.get(event_id, {}).items():
+            if fixed:
+                score += count if length in allowed else -count
+            elif length < min(sizes):
+                score -= count
     return score
 
 
@@ -127,7 +137,8 @@ def choose_numbering(abi: Abi, layout: str, sources: Iterable[FormatTexts] = (),
                 return fixed[name, event_id]
     lengths = _lengths(entries)
     old, new = (_score(numbering, abi.long_size, lengths) for numbering in NUMBERINGS)
-    if old != new:
+    # A few records that contradict may be damage; records that fit are not.
+    if old != new and (max(old, new) > 0 or min(old, new) <= -_MANY):
         return NUMBERINGS[new > old]
     return 20 if layout in _LAYOUTS_20 else 21
 
@@ -157,7 +168,7 @@ def builtin_formats(
             continue
         size, lines = record.layout(abi.long_size)
         seen = lengths.get(event_id)
-        fits = seen is None or size <= min(seen)
+        fits = seen is None or size <= _shortest(seen)
         rank = (fits, 0 if seen is None else size if fits else -size, record.flexible)
         best = chosen.get(event_id)
         if best is None or rank > best[0] or (rank == best[0] and "long-depth" in record.words):

@@ -206,6 +206,6 @@ def load_tracefs(path: str, *, long_size: int | None = None) -> Tracefs:
         findings,
     )
     if tree.unreadable:
-        text = f"{path}: {tree.unreadable} files could not be read"
+        text = f"{path}: {tree.unreadable} files or folders could not be read"
         findings.append(_note(Severity.WARNING, "tracefs-unreadable", text))
     return tracefs

@@ -22,6 +22,7 @@ _BLOCK = 512
 _MAX_FILES = 200_000
 _MAX_DEPTH = 10
 _MAX_FILE = 64 << 20
+_MAX_ARCHIVE = 1 << 30
 _PAX_RECORD = re.compile(rb"(\d{1,9}) ([^=\n]{1,64})=")
 # Reading these of a mounted tracefs blocks, or is endless; none is needed.
 _PRUNED = frozenset({"per_cpu", "rv", "trace_stat"})
@@ -35,7 +36,7 @@ class Tree:
     findings: list[Finding]
     _readers: dict[str, Callable[[], bytes]] = field(default_factory=dict)
     unreadable: int = 0
-    """Files that could not be read so far."""
+    """Files and folders that could not be read so far."""
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._readers)
@@ -65,7 +66,11 @@ def _file_reader(path: str) -> Callable[[], bytes]:
 
 def _folder(path: str) -> Tree:
     tree = Tree(path, [])
-    for folder, folders, files in os.walk(path):
+
+    def refused(error: OSError) -> None:
+        tree.unreadable += 1
+
+    for folder, folders, files in os.walk(path, onerror=refused):
         relative = os.path.relpath(folder, path).replace(os.sep, "/")
         prefix = "" if relative == "." else relative + "/"
         depth = prefix.count("/")
@@ -170,7 +175,7 @@ def load_tree(path: str) -> Tree:
     """The files of a folder or a tar archive (plain, .gz, .xz, .zst). SourceError when it is neither."""
     if os.path.isdir(path):
         return _folder(path)
-    source = load_source(path)
+    source = load_source(path, limit=_MAX_ARCHIVE)
     findings = [Finding(f.severity, f.code, f"{path}: {f.message}") for f in source.findings]
     if not _is_header(source.data[:_BLOCK].tobytes()):
         raise SourceError(

@@ -75,8 +75,16 @@ def test_the_layout_decides_when_nothing_else_does(layout: str, numbering: int) 
     ],
 )
 def test_record_lengths_decide_before_the_layout(layout: str, event_id: int, body: int, numbering: int) -> None:
-    entries, _ = records(LE64, (1, bytes(16)), (event_id, bytes(body)), (event_id, bytes(body)))
+    entries, _ = records(LE64, (1, bytes(16)), *[(event_id, bytes(body))] * 20)
     assert choose_numbering(LE64, layout, [], entries) == numbering
+
+
+def test_a_damaged_record_decides_nothing() -> None:
+    """One flipped bit makes another id or length; the others outvote it."""
+    entries, memory = records(LE64, (12, bytes(24)), *[(1, bytes(16))] * 50)
+    assert choose_numbering(LE64, "B", [], entries) == 20
+    entries, memory = records(LE64, (10, bytes(8)), *[(10, bytes(40))] * 200)
+    assert fields(builtin_formats(LE64, 21, entries, memory), 10)[1] == ("retval", 16, 8)
 
 
 def test_trap_13_lengths_count_the_padding() -> None:
