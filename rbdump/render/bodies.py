@@ -30,7 +30,9 @@ from rbdump.render.reader import Reader, reader_facts
 from rbdump.render.style import Style
 from rbdump.render.syscalls import syscall_renderer
 
-__all__ = ["Bodies", "LastBoot"]
+__all__ = ["Bodies", "LastBoot", "unknown_events"]
+
+_IDS_SAID = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,23 @@ class LastBoot:
     """`_text` of the reading kernel less that of the dead one; 0 prints the addresses that the dead kernel had."""
     modules: Sequence[int] = ()
     """Addresses of the modules in the scratch."""
+
+
+def unknown_events(entries: Entries, catalog: Catalog) -> list[Finding]:
+    """Which event ids of a table have no format and why, one finding for each reason."""
+    ids, counts = np.unique(entries.id, return_counts=True)
+    reasons: dict[str, list[tuple[int, int]]] = {}
+    for event_id, count in zip(ids.tolist(), counts.tolist(), strict=True):
+        if catalog.get(event_id) is None:
+            reasons.setdefault(catalog.why_unknown(event_id), []).append((event_id, count))
+    findings = []
+    for why, events in reasons.items():
+        shown = ", ".join(str(event_id) for event_id, _ in events[:_IDS_SAID])
+        if len(events) > _IDS_SAID:
+            shown += f" and {len(events) - _IDS_SAID} more"
+        total = sum(count for _, count in events)
+        findings.append(Finding(Severity.WARNING, "unknown-event", f"{total} events with the ids {shown}: {why}"))
+    return findings
 
 
 def _unknown_task(pid: int) -> str:
@@ -195,14 +214,11 @@ class Bodies:
     def _unknown(self, event_id: int) -> Renderer:
         if self._last_boot is not None:
             return lambda group: [f"Unknown type {event_id}\n"] * len(group)
-        if (event_id, "unknown-event") not in self._said:
-            self._said.add((event_id, "unknown-event"))
-            why = self._catalog.why_unknown(event_id)
-            self.findings.append(Finding(Severity.WARNING, "unknown-event", f"events with the id {event_id}: {why}"))
+        size = TRACE_ENTRY_SIZE
 
         def render(group: Group) -> list[str]:
-            raws = tails(group.rows, min(TRACE_ENTRY_SIZE, int(group.rows.length.min(initial=0))))
-            return [f"id={event_id} (no format) raw={raw.hex()}\n" for raw in raws]
+            raws = tails(group.rows, 0)
+            return [f"id={event_id} (no format) raw={(raw[size:] if len(raw) > size else raw).hex()}\n" for raw in raws]
 
         return render
 

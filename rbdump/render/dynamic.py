@@ -18,7 +18,8 @@ from rbdump.events.facts import Facts
 from rbdump.events.format import EventFormat, Field
 from rbdump.events.printfmt import compile_print_fmt
 from rbdump.events.rows import Rows
-from rbdump.render.group import Group, Renderer, column, memo, tails, text_of
+from rbdump.events.strings import dynamic_bytes
+from rbdump.render.group import Group, Renderer, column, memo, text_of
 
 __all__ = ["is_dynamic", "probe_renderer", "synthetic_renderer"]
 
@@ -158,21 +159,15 @@ def _hex(value: int) -> str:
     return f"{value:x}"
 
 
-def _located(rows: Rows, field: Field) -> list[bytes]:
-    words = rows.integers(field.offset, 4, signed=False).astype(np.int64)
-    starts, sizes = (words & 0xFFFF).tolist(), (words >> 16).tolist()
-    return [raw[start : start + size] for raw, start, size in zip(tails(rows, 0), starts, sizes, strict=True)]
-
-
 def _strings(rows: Rows, field: Field) -> list[str]:
-    return [text_of(raw) for raw in _located(rows, field)]
+    return [text_of(raw or b"") for raw in dynamic_bytes(rows, field)]
 
 
 def _stacks(rows: Rows, field: Field, facts: Facts) -> list[str]:
     size = facts.abi.long_size
     texts = []
-    for raw in _located(rows, field):
-        addrs = np.frombuffer(raw[: len(raw) // size * size], facts.abi.dtype(size)).tolist()
+    for raw in dynamic_bytes(rows, field):
+        addrs = np.frombuffer(raw or b"", facts.abi.dtype(size), len(raw or b"") // size).tolist()
         # the first word is the number of entries
         texts.append("STACK:\n" + "".join(f"=> {facts.symbols.pS[addr]}\n" for addr in addrs[1:]))
     return texts

@@ -3,7 +3,7 @@
 
 Mirrors print_event_fields() and print_fields() (kernel/trace/trace_output.c). Nothing in a record is trusted: what
 lies beyond its end is ``<OVERFLOW>``, as there. Since 6.16 words of the machine's size are spelled as symbols, at
-addresses moved to the reading kernel; since 6.18 dynamic strings that do not print show their bytes as well.
+addresses moved to the reading kernel; since 6.19 dynamic strings that do not print show their bytes as well.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy.typing as npt
 from rbdump.events.facts import Facts
 from rbdump.events.format import EventFormat, Field
 from rbdump.events.rows import Rows
+from rbdump.events.strings import dynamic_bytes
 from rbdump.render.group import Group, Renderer, memo, text_of
 from rbdump.render.reader import Reader
 
@@ -120,20 +121,7 @@ def _scalar(field: Field, facts: Facts, style: RawStyle) -> Values:
 
 def _located(field: Field, spell: Callable[[bytes], str]) -> Values:
     """Texts of a dynamic array: a u32 that holds its length and its offset."""
-    base = field.offset + 4 if field.is_rel_loc else 0
-
-    def values(rows: Rows) -> list[str]:
-        words = rows.integers(field.offset, 4, signed=False).astype(np.int64)
-        begin, size = (words & 0xFFFF) + base, words >> 16
-        inside = (begin + size <= rows.length).tolist()
-        data = rows.memory.data.data
-        starts = (rows.offset + begin).tolist()
-        return [
-            spell(bytes(data[start : start + count])) if fits else _OVERFLOW
-            for start, count, fits in zip(starts, size.tolist(), inside, strict=True)
-        ]
-
-    return values
+    return lambda rows: [_OVERFLOW if raw is None else spell(raw) for raw in dynamic_bytes(rows, field)]
 
 
 def _pointed(field: Field, facts: Facts, style: RawStyle) -> Values:

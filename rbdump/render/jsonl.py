@@ -24,6 +24,7 @@ from rbdump.events.catalog import Catalog
 from rbdump.events.entries import Entries
 from rbdump.events.format import EventFormat, Field
 from rbdump.events.rows import Memory, Rows
+from rbdump.events.strings import dynamic_bytes
 from rbdump.render.bodies import Bodies
 from rbdump.render.group import memo, tails, text_of
 from rbdump.render.prefix import latency_chars
@@ -70,24 +71,11 @@ def _spell_bytes(fmt: EventFormat, field: Field, abi: Abi) -> Callable[[bytes], 
     return lambda raw: _list(raw, dtype)
 
 
-def _located(field: Field, spell: Callable[[bytes], str]) -> Values:
-    base = field.offset + 4 if field.is_rel_loc else 0
-
-    def values(rows: Rows) -> list[str]:
-        words = rows.integers(field.offset, 4, signed=False).astype(np.int64)
-        begin, size = (words & 0xFFFF) + base, words >> 16
-        inside = (begin + size <= rows.length).tolist()
-        data = rows.memory.data.data
-        spans = zip((rows.offset + begin).tolist(), size.tolist(), inside, strict=True)
-        return [spell(bytes(data[at : at + count])) if fits else "null" for at, count, fits in spans]
-
-    return values
-
-
 def _values(fmt: EventFormat, field: Field, abi: Abi) -> Values:
     """JSON text of a field, for rows that are long enough for it."""
     if field.is_data_loc or field.is_rel_loc:
-        return _located(field, _spell_bytes(fmt, field, abi))
+        located = _spell_bytes(fmt, field, abi)
+        return lambda rows: ["null" if raw is None else located(raw) for raw in dynamic_bytes(rows, field)]
     takes_rest = field.size == 0 or (fmt.system, fmt.name, field.name) == ("ftrace", "kernel_stack", "caller")
     if takes_rest:
         spell = _spell_bytes(fmt, field, abi)

@@ -40,7 +40,7 @@ class Style:
     adjusted_fields: bool
     """print_fields() spells words as %pS, at addresses moved to the reading kernel (6.16)."""
     hex_strings: bool
-    """print_fields() adds the bytes of dynamic strings that do not print (6.18)."""
+    """print_fields() adds the bytes of dynamic strings that do not print (6.19, with the memory of system calls)."""
 
 
 def style_of(layout: str, catalog: Catalog) -> Style:
@@ -48,18 +48,20 @@ def style_of(layout: str, catalog: Catalog) -> Style:
     by_name = catalog.by_name
     late_layout = layout.startswith("C")
     entry = by_name("ftrace:funcgraph_entry")
-    # write(2) copies user memory since "tracing: Add syscall_user_buf_size"; its series came in 6.19
+    # "tracing: Have syscall trace events read user space string", in the same release as flags for each instance
     call = by_name("syscalls:sys_enter_write") or by_name("syscalls:sys_enter_openat")
     user = call is not None and any(field.is_data_loc for field in call.fields)
     long_depth = entry is not None and any(f.name == "depth" and f.type == "unsigned long" for f in entry.fields)
     late = user or long_depth
-    # "writeback: Add tracepoint to track pending inode switches" entered with "0x" in system calls, in 6.18
-    prefixed = late or by_name("writeback:inode_switch_wbs_queue") is not None
+    # "tracing: Have syscall trace events show "0x" for values greater than 10" left no mark in any format; these two
+    # events came in the same release
+    marks = ("writeback:inode_switch_wbs_queue", "dma:dma_map_phys")
+    prefixed = late or any(by_name(mark) is not None for mark in marks)
     return Style(
         lazy=catalog.numbering >= 21,
         graph_columns=not late,
         syscalls=Syscalls.USER if user else Syscalls.PREFIXED if prefixed else Syscalls.HEX,
         syscall_fields=not late,
         adjusted_fields=late_layout,
-        hex_strings=late_layout and prefixed,
+        hex_strings=late,
     )

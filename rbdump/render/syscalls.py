@@ -11,10 +11,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-import numpy as np
-
 from rbdump.events.format import EventFormat, Field
 from rbdump.events.rows import Rows
+from rbdump.events.strings import dynamic_bytes
 from rbdump.render.group import Group, Renderer, column, memo
 from rbdump.render.style import Syscalls
 
@@ -78,15 +77,8 @@ def _plain_renderer(name: str, args: list[Field], style: Syscalls) -> Renderer:
 
 
 def _copied(rows: Rows, field: Field) -> list[bytes]:
-    """The user memory that a __data_loc field tells; no more of it than the record holds."""
-    word = rows.integers(field.offset, 4, signed=False).astype(np.int64)
-    begin = np.minimum(word & 0xFFFF, rows.length)
-    end = np.minimum(begin + (word >> 16), rows.length)
-    data = rows.memory.data.data
-    return [
-        bytes(data[first:last])
-        for first, last in zip((rows.offset + begin).tolist(), (rows.offset + end).tolist(), strict=True)
-    ]
+    """The user memory that a __data_loc field tells; nothing where it leaves the record."""
+    return [raw or b"" for raw in dynamic_bytes(rows, field)]
 
 
 def _quoted(raw: bytes) -> str:
