@@ -15,6 +15,7 @@ import numpy as np
 from rbdump.events.facts import Facts
 from rbdump.events.format import EventFormat
 from rbdump.events.printfmt import runtime
+from rbdump.events.printfmt.context import Tables
 from rbdump.events.printfmt.convert import Fragment, convert
 from rbdump.events.printfmt.ctype import TypeTable
 from rbdump.events.printfmt.evaluate import Evaluator
@@ -49,6 +50,7 @@ class PrintFmt:
         self._fmt = fmt
         self._facts = facts
         self._types = TypeTable(facts.abi, facts.variables.get(PAGE_SIZE))
+        self._tables: Tables = {}
         template, args = parse_print_fmt(fmt.print_fmt, self._types)
         left = list(args)
         parts: list[Part] = []
@@ -89,7 +91,7 @@ class PrintFmt:
             **{f"{kind}{size}": np.dtype(f"{kind}{size}").type for kind in "iu" for size in (1, 2, 4, 8)},
         }
         code = Code(names)
-        evaluator = Evaluator(self._fmt, self._facts, self._types, code)
+        evaluator = Evaluator(self._fmt, self._facts, self._types, code, self._tables)
         fragments: list[Fragment] = []
         remembered: list[str] = []
         for segment in segments:

@@ -8,17 +8,14 @@ field prints its low 32 bits. Python's ``%`` operator agrees with vsnprintf() on
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from rbdump.events.printfmt import integers, memory, pointers
 from rbdump.events.printfmt import nodes as n
+from rbdump.events.printfmt.context import Context
 from rbdump.events.printfmt.ctype import CType, wrap
 from rbdump.events.printfmt.functions import map_ints
 from rbdump.events.printfmt.template import Conversion
 from rbdump.events.printfmt.values import Int, Text
-
-if TYPE_CHECKING:
-    from rbdump.events.printfmt.evaluate import Evaluator
 
 __all__ = ["Fragment", "convert", "sized"]
 
@@ -38,7 +35,7 @@ def literal(text: str) -> Fragment:
     return Fragment(text.replace("%", "%%"))
 
 
-def convert(ev: Evaluator, conversion: Conversion, args: list[n.Node]) -> Fragment:
+def convert(ev: Context, conversion: Conversion, args: list[n.Node]) -> Fragment:
     """The fragment of one conversion; ``args`` are its width, its precision (where ``*``) and its value."""
     stars = [ev.integer(arg) for arg in args[:-1]]
     width: Int | int | None = _star(ev, stars.pop(0)) if conversion.width == "*" else _number(conversion.width)
@@ -57,7 +54,7 @@ def convert(ev: Evaluator, conversion: Conversion, args: list[n.Node]) -> Fragme
     return _integer(ev, conversion, width, precision, args[-1])
 
 
-def _star(ev: Evaluator, value: Int) -> Int | int:
+def _star(ev: Context, value: Int) -> Int | int:
     value = integers.convert(ev.code, value, ev.types.int)
     return value if value.const is None else max(min(value.const, _WIDTH_LIMIT), -_WIDTH_LIMIT)
 
@@ -77,7 +74,7 @@ def sized(conversion: Conversion, long_size: int) -> CType:
 
 
 def _integer(
-    ev: Evaluator, conversion: Conversion, width: Int | int | None, precision: Int | int | None, node: n.Node
+    ev: Context, conversion: Conversion, width: Int | int | None, precision: Int | int | None, node: n.Node
 ) -> Fragment:
     to = sized(conversion, ev.types.long_size)
     value = integers.convert(ev.code, ev.integer(node), to)
@@ -107,7 +104,7 @@ def _integer(
     return Fragment(spec, (*lists, ev.code.items(ev.code.let(integers.array(value)))))
 
 
-def _clip(ev: Evaluator, text: Text, precision: Int | int | None) -> Text:
+def _clip(ev: Context, text: Text, precision: Int | int | None) -> Text:
     if precision is None or (isinstance(precision, int) and precision < 0):
         return text
     items = memory.items_of(ev, text)
@@ -118,7 +115,7 @@ def _clip(ev: Evaluator, text: Text, precision: Int | int | None) -> Text:
     return Text(None, ev.code.let(f"clip({items}, {ev.code.items(ev.code.let(integers.array(precision)))})", "s"))
 
 
-def finish(ev: Evaluator, text: Text, width: Int | int | None, left: bool) -> Fragment:
+def finish(ev: Context, text: Text, width: Int | int | None, left: bool) -> Fragment:
     """Text padded with blanks to a width."""
     if width is None or width == 0:
         return literal(text.const) if text.const is not None else Fragment("%s", (text.code,))

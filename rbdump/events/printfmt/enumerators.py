@@ -40,10 +40,11 @@ ENUMERATORS: dict[str, int] = {
         "FAULT_FLAG_",
     ),
     **_bits(
-        "OOM SIGBUS MAJOR . HWPOISON HWPOISON_LARGE SIGSEGV . NOPAGE LOCKED RETRY FALLBACK DONE_COW NEEDDSYNC COMPLETED",
+        "OOM SIGBUS MAJOR . HWPOISON HWPOISON_LARGE SIGSEGV . NOPAGE LOCKED RETRY FALLBACK DONE_COW NEEDDSYNC "
+        "COMPLETED",
         "VM_FAULT_",
     ),
-    # include/linux/fs.h: an enumeration since 6.19, macros with the same values before (and replaced in files then)
+    # include/linux/fs.h: an enumeration since 6.19; before that macros, which format files never show by name
     **_bits(
         "NEW SYNC LRU_ISOLATING . DIRTY_SYNC DIRTY_DATASYNC DIRTY_PAGES WILL_FREE FREEING CLEAR REFERENCED LINKABLE "
         "DIRTY_TIME WB_SWITCH OVL_INUSE CREATING DONTCACHE SYNC_QUEUED PINNING_NETFS_WB",

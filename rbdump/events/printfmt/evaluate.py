@@ -13,11 +13,11 @@ from rbdump.events.facts import Facts
 from rbdump.events.format import EventFormat, Field
 from rbdump.events.printfmt import functions, integers, memory, statements
 from rbdump.events.printfmt import nodes as n
+from rbdump.events.printfmt.context import Context, Tables
 from rbdump.events.printfmt.ctype import CType, TypeTable, common_type, promoted, wrap
 from rbdump.events.printfmt.enumerators import ENUMERATORS
 from rbdump.events.printfmt.nodes import UnsupportedPrintFmt
 from rbdump.events.printfmt.values import Code, Int, Mem, Seq, Table, Text, Value
-
 from rbdump.events.variables import PAGE_BASE
 
 __all__ = ["Evaluator"]
@@ -26,15 +26,27 @@ _RECORD = {"REC", "__entry", "field"}
 _PAGE_MAPS = {"vmemmap_base", "vmemmap", "mem_map"}
 
 
-class Evaluator:
+class Evaluator(Context):
     """Evaluates expressions of one event format into one function's code."""
 
-    def __init__(self, fmt: EventFormat, facts: Facts, types: TypeTable, code: Code) -> None:
+    def __init__(
+        self,
+        fmt: EventFormat,
+        facts: Facts,
+        types: TypeTable,
+        code: Code,
+        tables: Tables,
+    ) -> None:
         self.fmt = fmt
         self.facts = facts
         self.types = types
         self.code = code
-        self.fields: dict[str, Field] = {f.name: f for f in (*fmt.common_fields, *fmt.fields)}
+        self.tables = tables
+        self.page_base = facts.variables.get(PAGE_BASE)
+        everything = (*fmt.common_fields, *fmt.fields)
+        # a dynamic array and a plain field may share a name: the kernel's structure calls the first __data_loc_NAME
+        self.fields = {f.name: f for f in everything if not (f.is_data_loc or f.is_rel_loc)}
+        self.dynamic_fields = {f.name: f for f in everything if f.is_data_loc or f.is_rel_loc}
         self.locals: Mapping[str, n.Node] = {}
 
     @property
@@ -121,10 +133,9 @@ class Evaluator:
             return Int(self.types.int, int(name == "true"))
         if name == "NULL":
             return Int(self.types.void.pointer(self.types.long_size), 0)
-        if name in _PAGE_MAPS and PAGE_BASE in self.facts.variables:
-            to = self.types.ulong if name == "vmemmap_base" else self.page_pointer
-            return Int(to, self.facts.variables[PAGE_BASE])
-        if name == "__pv_phys_pfn_offset" and PAGE_BASE in self.facts.variables:
+        if name in _PAGE_MAPS and self.page_base is not None:
+            return Int(self.types.ulong if name == "vmemmap_base" else self.page_pointer, self.page_base)
+        if name == "__pv_phys_pfn_offset" and self.page_base is not None:
             return Int(self.types.ulong, 0)  # the base is that of frame 0 already
         known = self.facts.hz if name == "HZ" else self.facts.variables.get(name)
         if known is not None:
@@ -146,14 +157,17 @@ class Evaluator:
         return memory.field_value(self, self.field(node.name))
 
     def field(self, name: str) -> Field:
-        """The field of that name."""
-        field = self.fields.get(name)
+        """The field that ``REC->name`` means."""
+        plain = name.removeprefix("__data_loc_").removeprefix("__rel_loc_")
+        field = self.dynamic_fields.get(plain) if plain != name else self.fields.get(name)
+        field = field or self.dynamic_fields.get(name)
         if field is None:
-            for prefix in ("__data_loc_", "__rel_loc_"):
-                if name.startswith(prefix) and name.removeprefix(prefix) in self.fields:
-                    return self.fields[name.removeprefix(prefix)]
             raise UnsupportedPrintFmt(f"the event has no field {name!r}")
         return field
+
+    def dynamic_field(self, name: str) -> Field:
+        """The field that ``__get_str(name)`` and its like mean."""
+        return self.dynamic_fields.get(name) or self.field(name)
 
     # operators
 
@@ -189,7 +203,7 @@ class Evaluator:
             right_value = self.value(node.right)
         except UnsupportedPrintFmt:
             # arm64: (struct page *)VMEMMAP_START - (memstart_addr >> PAGE_SHIFT) is the struct page of frame 0
-            base = self.facts.variables.get(PAGE_BASE)
+            base = self.page_base
             if base is None or node.op != "-" or self.type_of(left_value) != self.page_pointer:
                 raise
             return Int(self.page_pointer, base)

@@ -3,18 +3,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from rbdump.events.format import Field
 from rbdump.events.printfmt import integers
 from rbdump.events.printfmt import nodes as n
+from rbdump.events.printfmt.context import Context
 from rbdump.events.printfmt.ctype import CType
 from rbdump.events.printfmt.nodes import UnsupportedPrintFmt
 from rbdump.events.printfmt.runtime import Memo
 from rbdump.events.printfmt.values import Int, Mem, Table, Text, Value
-
-if TYPE_CHECKING:
-    from rbdump.events.printfmt.evaluate import Evaluator
 
 __all__ = [
     "address_of",
@@ -33,7 +29,7 @@ __all__ = [
 _INTEGER_SIZES = (1, 2, 4, 8)
 
 
-def field_type(ev: Evaluator, field: Field) -> CType:
+def field_type(ev: Context, field: Field) -> CType:
     """The C type of a field, an array type for arrays."""
     words = [w for w in field.type.split("[")[0].split() if w not in ("const", "volatile", "__data_loc", "__rel_loc")]
     name = " ".join(words).replace("*const", "*")
@@ -52,7 +48,7 @@ def field_type(ev: Evaluator, field: Field) -> CType:
     return CType("array", field.size, target=elem) if is_array else elem
 
 
-def field_value(ev: Evaluator, field: Field) -> Value:
+def field_value(ev: Context, field: Field) -> Value:
     """``REC->field``."""
     if field.is_data_loc or field.is_rel_loc:
         return Int(ev.types.unsigned, None, ev.code.let(f"rows.integers({field.offset}, 4, signed=False)"))
@@ -67,9 +63,9 @@ def field_value(ev: Evaluator, field: Field) -> Value:
     return Int(of, None, ev.code.let(f"rows.integers({field.offset}, {of.size}, signed={of.signed})"))
 
 
-def dynamic(ev: Evaluator, name: str) -> tuple[Mem, Int]:
+def dynamic(ev: Context, name: str) -> tuple[Mem, Int]:
     """The dynamic array ``name`` and its length in bytes as __get_dynamic_array_len() gives it."""
-    field = ev.field(name)
+    field = ev.dynamic_field(name)
     if not (field.is_data_loc or field.is_rel_loc):
         value = field_value(ev, field)
         if isinstance(value, Mem) and isinstance(value.avail, int):
@@ -83,7 +79,7 @@ def dynamic(ev: Evaluator, name: str) -> tuple[Mem, Int]:
     return Mem(of.target, offset, avail, name), Int(ev.types.int, None, length)
 
 
-def _shifted(ev: Evaluator, of: Mem, count: Int, op: str = "+") -> Mem:
+def _shifted(ev: Context, of: Mem, count: Int, op: str = "+") -> Mem:
     size = of.elem.size or (1 if of.elem.kind in ("void", "int") else 0)
     if not size:
         raise UnsupportedPrintFmt(f"the size of {of.elem.name or 'the elements'} is not known")
@@ -100,7 +96,7 @@ def _shifted(ev: Evaluator, of: Mem, count: Int, op: str = "+") -> Mem:
     return Mem(of.elem, offset, ev.code.let(f"{of.avail} - {step_code}", "a"), of.name)
 
 
-def load(ev: Evaluator, of: Mem) -> Value:
+def load(ev: Context, of: Mem) -> Value:
     """``*of``."""
     to = of.elem
     if to.kind in ("struct", "array"):
@@ -115,7 +111,7 @@ def load(ev: Evaluator, of: Mem) -> Value:
     return Int(to, None, ev.code.let(code))
 
 
-def index(ev: Evaluator, of: Value, at: Int) -> Value:
+def index(ev: Context, of: Value, at: Int) -> Value:
     """``of[at]``."""
     if isinstance(of, Mem):
         return load(ev, _shifted(ev, of, at))
@@ -133,7 +129,7 @@ def index(ev: Evaluator, of: Value, at: Int) -> Value:
     raise UnsupportedPrintFmt("an element of something that is no array is read")
 
 
-def address_of(ev: Evaluator, node: n.Node) -> Value:
+def address_of(ev: Context, node: n.Node) -> Value:
     """``&node``: of a field, an element, or ``*pointer``."""
     if isinstance(node, n.Unary) and node.op == "*":
         return ev.value(node.of)
@@ -150,7 +146,7 @@ def address_of(ev: Evaluator, node: n.Node) -> Value:
     raise UnsupportedPrintFmt("the address of something outside the record is taken")
 
 
-def cast(ev: Evaluator, of: Value, to: CType) -> Value:
+def cast(ev: Context, of: Value, to: CType) -> Value:
     """``(to)of`` of a pointer into the record or a string."""
     if isinstance(of, Mem) and to.kind == "pointer":
         assert to.target is not None
@@ -162,7 +158,7 @@ def cast(ev: Evaluator, of: Value, to: CType) -> Value:
     raise UnsupportedPrintFmt("the address of a part of the record, or of a string, is used as a number")
 
 
-def pointer_arithmetic(ev: Evaluator, op: str, left: Value, right: Value) -> Value:
+def pointer_arithmetic(ev: Context, op: str, left: Value, right: Value) -> Value:
     """``+ -`` and comparisons of pointers into the record."""
     if op == "+" and isinstance(right, Mem):
         left, right = right, left
@@ -175,13 +171,13 @@ def pointer_arithmetic(ev: Evaluator, op: str, left: Value, right: Value) -> Val
     raise UnsupportedPrintFmt(f"{op} is applied to the address of a part of the record")
 
 
-def blob(ev: Evaluator, of: Mem, count: Int | None = None) -> str:
+def blob(ev: Context, of: Mem, count: Int | None = None) -> str:
     """A list variable with the bytes of each row: ``count`` of them, or all."""
     size = of.avail if count is None else count.const if count.const is not None else integers.array(count)
     return ev.code.let(f"blobs(rows, {of.offset}, {size}, {of.avail})", "m")
 
 
-def choose_text(ev: Evaluator, test: Int, then: Value, other: Value) -> Text:
+def choose_text(ev: Context, test: Int, then: Value, other: Value) -> Text:
     """``test ? then : other`` of strings."""
     a, b = as_text(ev, then), as_text(ev, other)
     if a.const is not None and a.const == b.const:
@@ -199,7 +195,7 @@ def choose_text(ev: Evaluator, test: Int, then: Value, other: Value) -> Text:
     return Text(None, ev.code.let(f"[{parts[0]} if c else {parts[1]} for {target} in zip({source})]", "s"))
 
 
-def _string_at(ev: Evaluator) -> Memo:
+def _string_at(ev: Context) -> Memo:
     string_at = ev.facts.string_at
 
     def text(addr: int) -> str:
@@ -215,12 +211,12 @@ def _string_at(ev: Evaluator) -> Memo:
     return Memo(text)
 
 
-def items_of(ev: Evaluator, value: Text) -> str:
+def items_of(ev: Context, value: Text) -> str:
     """The list of strings of each row."""
     return value.code if value.const is None else ev.code.let(f"[{value.const!r}] * len(rows)", "s")
 
 
-def as_text(ev: Evaluator, value: Value) -> Text:
+def as_text(ev: Context, value: Value) -> Text:
     """What ``%s`` prints."""
     if isinstance(value, Text):
         return value

@@ -11,7 +11,8 @@ from contextlib import suppress
 
 from rbdump.events.printfmt import nodes as n
 from rbdump.events.printfmt.ctype import CType, TypeTable
-from rbdump.events.printfmt.lexer import Token, tokenize
+from rbdump.events.printfmt.declarations import DeclarationParser
+from rbdump.events.printfmt.lexer import Token
 from rbdump.events.printfmt.nodes import UnsupportedPrintFmt
 
 __all__ = ["Parser", "parse_print_fmt"]
@@ -20,65 +21,15 @@ _PRECEDENCE = {
     "||": 1, "&&": 2, "|": 3, "^": 4, "&": 5, "==": 6, "!=": 6, "<": 7, ">": 7, "<=": 7, ">=": 7,
     "<<": 8, ">>": 8, "+": 9, "-": 9, "*": 10, "/": 10, "%": 10,
 }  # fmt: skip
-_BASE_WORDS = {"unsigned", "signed", "long", "short", "int", "char", "void", "bool", "_Bool", "double", "float"}
-_QUALIFIERS = {
-    "const", "volatile", "static", "register", "restrict", "__restrict", "__user", "__kernel", "__force", "__iomem",
-    "__percpu", "__rcu", "__bitwise", "inline", "extern", "__auto_type_",
-}  # fmt: skip
-_TAGS = {"struct", "union", "enum"}
-_TYPEOF = {"typeof", "__typeof__", "__typeof", "__typeof_unqual__", "typeof_unqual"}
-_NOT_AN_OPERAND = {
-    "__attribute__",
-}
 _MAX_DEPTH = 150
 
 
-class Parser:
+class Parser(DeclarationParser):
     """Recursive descent over the tokens of one print fmt."""
 
     def __init__(self, text: str, types: TypeTable) -> None:
-        self.tokens = tokenize(text)
-        self.types = types
-        self.at = 0
+        super().__init__(text, types)
         self.depth = 0
-
-    @property
-    def token(self) -> Token:
-        """The token ahead."""
-        return self.tokens[self.at]
-
-    def fail(self, what: str) -> UnsupportedPrintFmt:
-        """The error for an unexpected token."""
-        return UnsupportedPrintFmt(f"{what} expected at column {self.token.offset}, found {self.token.text!r}")
-
-    def at_end(self) -> bool:
-        """Whether all tokens are consumed."""
-        return self.token.kind == "end"
-
-    def ahead(self, text: str, distance: int = 0) -> bool:
-        """Whether the operator or name ``text`` comes next."""
-        index = min(self.at + distance, len(self.tokens) - 1)
-        token = self.tokens[index]
-        return token.text == text and token.kind in ("op", "name")
-
-    def accept(self, text: str) -> bool:
-        """Skip ``text`` if it comes next."""
-        if self.ahead(text):
-            self.at += 1
-            return True
-        return False
-
-    def expect(self, text: str) -> None:
-        """Skip ``text``, which must come next."""
-        if not self.accept(text):
-            raise self.fail(repr(text))
-
-    def name(self) -> str:
-        """The identifier that must come next."""
-        if self.token.kind != "name":
-            raise self.fail("a name")
-        self.at += 1
-        return self.tokens[self.at - 1].text
 
     # expressions
 
@@ -264,179 +215,6 @@ class Parser:
             if value <= (1 << (candidate.bits - int(candidate.signed))) - 1:
                 return n.Number(value, candidate)
         return n.Number(value & (1 << 64) - 1, types.u64)
-
-    # types
-
-    def is_type(self, distance: int) -> bool:
-        """Whether a type name begins ``distance`` tokens ahead."""
-        token = self.tokens[min(self.at + distance, len(self.tokens) - 1)]
-        if token.kind != "name":
-            return False
-        text = token.text
-        if text in _BASE_WORDS or text in _QUALIFIERS or text in _TAGS or text in _TYPEOF or self.types.get(text):
-            # a member or a variable may be called like a typedef: a type name is followed by ) * or more words
-            following = self.tokens[min(self.at + distance + 1, len(self.tokens) - 1)]
-            return following.kind == "name" or following.text in (")", "*", "(", ",", "[", "{")
-        # an unknown typedef: (name)operand or (name *)
-        index = self.at + distance + 1
-        if not distance or index + 1 >= len(self.tokens):
-            return False
-        stars = 0
-        while self.tokens[index].kind == "op" and self.tokens[index].text == "*":
-            index += 1
-            stars += 1
-        if self.tokens[index].text != ")" or self.tokens[index].kind != "op":
-            return False
-        after = self.tokens[min(index + 1, len(self.tokens) - 1)]
-        return bool(stars) or after.kind in ("name", "number", "char") or (after.text == "(" and text.endswith("_t"))
-
-    def type_name(self) -> n.TypeName:
-        """A type: words, typeof(...), pointers, ``[n]`` and function pointers reduced to pointers."""
-        words: list[str] = []
-        base: CType | None = None
-        of: n.Node | None = None
-        while self.token.kind == "name":
-            word = self.token.text
-            if word in _QUALIFIERS:
-                self.at += 1
-            elif word in _TYPEOF:
-                self.at += 1
-                self.expect("(")
-                if self.is_type(0):
-                    inner = self.type_name()
-                    base, of = inner.type, inner.of
-                    words.append(inner.name)
-                else:
-                    of = self.comma()
-                self.expect(")")
-                if not words or words == [""]:
-                    words = ["typeof"]
-            elif word in _TAGS:
-                self.at += 1
-                tag = "" if self.ahead("{") else self.name()
-                words.append(f"{word} {tag}".strip())
-                if self.ahead("{"):
-                    base = self.anonymous(word)
-            elif word in _BASE_WORDS or not words:
-                self.at += 1
-                words.append(word)
-            else:
-                break
-        name = " ".join(words)
-        if base is None and of is None:
-            base = self.types.get(name)
-            if base is None and not words:
-                raise self.fail("a type")
-        pointers = 0
-        while True:
-            if self.accept("*"):
-                pointers += 1
-            elif self.token.kind == "name" and self.token.text in _QUALIFIERS:
-                self.at += 1
-            else:
-                break
-        return n.TypeName(base, of, pointers, "" if base is not None or of is not None else name)
-
-    def anonymous(self, tag: str) -> CType:
-        """``struct { ... }`` as in BUILD_BUG_ON_ZERO: only its size 0 (bit fields, assertions) is ever used."""
-        self.expect("{")
-        depth = 1
-        while depth:
-            if self.token.kind == "end":
-                raise self.fail("'}'")
-            depth += self.ahead("{") - self.ahead("}")
-            self.at += 1
-        return CType("struct", 0, name=f"{tag} {{}}")
-
-    # statements of ({ ... })
-
-    def statements(self) -> tuple[n.Statement, ...]:
-        """Statements up to a closing brace or a case label."""
-        body: list[n.Statement] = []
-        while not (self.ahead("}") or self.ahead("case") or self.ahead("default")):
-            body.extend(self.statement())
-        return tuple(body)
-
-    def statement(self) -> list[n.Statement]:
-        """One statement; a declaration may declare several names."""
-        if self.accept(";"):
-            return []
-        if self.accept("{"):
-            body = list(self.statements())
-            self.expect("}")
-            return body
-        if self.accept("break"):
-            self.expect(";")
-            return [n.Break()]
-        if self.accept("_Static_assert"):
-            self.expect("(")
-            self.arguments()
-            self.expect(";")
-            return []
-        if self.accept("if"):
-            self.expect("(")
-            test = self.comma()
-            self.expect(")")
-            then = tuple(self.statement())
-            return [n.If(test, then, tuple(self.statement()) if self.accept("else") else ())]
-        if self.accept("switch"):
-            return [self.switch()]
-        if self.is_declaration():
-            return self.declaration()
-        of = self.comma()
-        self.expect(";")
-        return [n.Evaluate(of)]
-
-    def is_declaration(self) -> bool:
-        """Whether a declaration follows: a type and then a name."""
-        token, following = self.token, self.tokens[min(self.at + 1, len(self.tokens) - 1)]
-        if token.kind != "name":
-            return False
-        if token.text in _BASE_WORDS or token.text in _QUALIFIERS or token.text in _TAGS or token.text in _TYPEOF:
-            return True
-        return following.kind == "name" or (following.text == "*" and self.types.get(token.text) is not None)
-
-    def declaration(self) -> list[n.Statement]:
-        """``type name = init, *other;``."""
-        to = self.type_name()
-        declared: list[n.Statement] = []
-        while True:
-            pointers = to.pointers if not declared else 0
-            while self.accept("*"):
-                pointers += 1
-            name = self.name()
-            while self.accept("["):
-                if not self.ahead("]"):
-                    self.comma()
-                self.expect("]")
-            init: n.Node | None = None
-            if self.accept("="):
-                init = self.braces() if self.ahead("{") else self.assignment()
-            declared.append(n.Declare(n.TypeName(to.type, to.of, pointers, to.name), name, init))
-            if not self.accept(","):
-                self.expect(";")
-                return declared
-
-    def switch(self) -> n.Switch:
-        """``switch (x) { case a: case b: ...; default: ... }``."""
-        self.expect("(")
-        of = self.comma()
-        self.expect(")")
-        self.expect("{")
-        arms: list[tuple[tuple[n.Node | None, ...], tuple[n.Statement, ...]]] = []
-        while not self.accept("}"):
-            labels: list[n.Node | None] = []
-            while self.ahead("case") or self.ahead("default"):
-                if self.accept("default"):
-                    labels.append(None)
-                else:
-                    self.expect("case")
-                    labels.append(self.binary(1))
-                self.expect(":")
-            if not labels:
-                raise self.fail("a case label")
-            arms.append((tuple(labels), self.statements()))
-        return n.Switch(of, tuple(arms))
 
 
 def parse_print_fmt(text: str, types: TypeTable) -> tuple[str, tuple[n.Node, ...]]:

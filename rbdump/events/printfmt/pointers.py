@@ -9,10 +9,10 @@ What would follow a pointer into the kernel's memory (``%pd``, ``%pV`` ...) prin
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from rbdump.events.printfmt import integers, memory, text
 from rbdump.events.printfmt import nodes as n
+from rbdump.events.printfmt.context import Context
 from rbdump.events.printfmt.errnos import error_name
 from rbdump.events.printfmt.nodes import UnsupportedPrintFmt
 from rbdump.events.printfmt.runtime import Memo
@@ -20,20 +20,22 @@ from rbdump.events.printfmt.template import Conversion
 from rbdump.events.printfmt.timestamps import rtc_time, time64
 from rbdump.events.printfmt.values import Int, Mem, Text, Value
 
-if TYPE_CHECKING:
-    from rbdump.events.printfmt.evaluate import Evaluator
-
 __all__ = ["pointer"]
 
 Width = Int | int | None
 _BITS_LIMIT = 1 << 16
 
 
-def pointer(ev: Evaluator, conversion: Conversion, width: Width, node: n.Node) -> tuple[Text, Width]:
+def pointer(ev: Context, conversion: Conversion, width: Width, node: n.Node) -> tuple[Text, Width]:
     """The text of a ``%p...`` conversion and the width that is left to be padded to."""
     extension = conversion.extension
-    value = ev.value(node)
     kind = extension[:1]
+    try:
+        value = ev.value(node)
+    except UnsupportedPrintFmt:
+        if kind or ev.page_base is not None:
+            raise
+        return _relative_page(ev, node), width
     if kind in ("S", "F", "s", "f", "B"):
         symbols = ev.facts.symbols
         return _symbol(ev, value, symbols.pB if kind == "B" else symbols.ps if kind in "sf" else symbols.pS), width
@@ -56,13 +58,13 @@ def _inside(value: Value, extension: str) -> Mem:
     raise UnsupportedPrintFmt(f"%p{extension} follows a pointer into the kernel's memory")
 
 
-def _ulong(ev: Evaluator, value: Value) -> Int:
+def _ulong(ev: Context, value: Value) -> Int:
     if not isinstance(value, Int):
         raise UnsupportedPrintFmt("the address of a part of the record is printed as a symbol")
     return integers.convert(ev.code, value, ev.types.ulong)
 
 
-def _symbol(ev: Evaluator, value: Value, names: object) -> Text:
+def _symbol(ev: Context, value: Value, names: object) -> Text:
     addr = _ulong(ev, value)
     if addr.const is not None:
         addr = Int(addr.type, None, ev.code.let(f"np.full(len(rows), {addr.const}, {addr.type.dtype})"))
@@ -70,7 +72,7 @@ def _symbol(ev: Evaluator, value: Value, names: object) -> Text:
     return Text(None, ev.code.let(f"[*map({memo}.__getitem__, {ev.code.items(addr.code)})]", "s"))
 
 
-def _mapped(ev: Evaluator, value: Int, function: Callable[[int], str], name: str) -> Text:
+def _mapped(ev: Context, value: Int, function: Callable[[int], str], name: str) -> Text:
     addr = _ulong(ev, value)
     if addr.const is not None:
         return Text(function(addr.const))
@@ -78,7 +80,7 @@ def _mapped(ev: Evaluator, value: Int, function: Callable[[int], str], name: str
     return Text(None, ev.code.let(f"[*map({memo}.__getitem__, {ev.code.items(addr.code)})]", "s"))
 
 
-def _raw(ev: Evaluator, conversion: Conversion, width: Width, value: Int) -> tuple[Text, Width]:
+def _raw(ev: Context, conversion: Conversion, width: Width, value: Int) -> tuple[Text, Width]:
     addr = _ulong(ev, value)
     digits = 2 * ev.types.long_size
     prefix = "0x" if "#" in conversion.flags else ""
@@ -94,13 +96,27 @@ def _raw(ev: Evaluator, conversion: Conversion, width: Width, value: Int) -> tup
     return Text(None, ev.code.let(f"[{template!r} % x for x in {ev.code.items(addr.code)}]", "s")), width
 
 
-def _blob_text(ev: Evaluator, of: Mem, size: int, function: Callable[[bytes], str]) -> Text:
+def _relative_page(ev: Context, node: n.Node) -> Text:
+    """The address of a struct page in an array whose base the kernel chose at boot: what is known is the offset."""
+    try:
+        ev.page_base = 0
+        offset = _ulong(ev, ev.value(node))
+    finally:
+        ev.page_base = None
+    if offset.const is not None:
+        raise UnsupportedPrintFmt("the base of the array of struct page is not known")
+    null = "0" * (2 * ev.types.long_size)
+    items = ev.code.items(offset.code)
+    return Text(None, ev.code.let(f"['vmemmap_base+%#x' % x if x else {null!r} for x in {items}]", "s"))
+
+
+def _blob_text(ev: Context, of: Mem, size: int, function: Callable[[bytes], str]) -> Text:
     blobs = memory.blob(ev, of, Int(ev.types.int, size))
     memo = ev.code.bind(text.Blobs(function), "bytes")
     return Text(None, ev.code.let(f"[*map({memo}.__getitem__, {blobs})]", "s"))
 
 
-def _record(ev: Evaluator, extension: str, of: Mem) -> Text:
+def _record(ev: Context, extension: str, of: Mem) -> Text:
     """Extensions that print bytes of the record of a fixed size."""
     order = ev.facts.abi.byteorder
     kind = extension[0]
@@ -132,7 +148,7 @@ def _record(ev: Evaluator, extension: str, of: Mem) -> Text:
     return _blob_text(ev, of, size, lambda b: time64(b, extension[2:], order, False))
 
 
-def _sized(ev: Evaluator, extension: str, width: Width, of: Mem) -> Text:
+def _sized(ev: Context, extension: str, width: Width, of: Mem) -> Text:
     """``%*ph`` and ``%*pb``, whose width is the size of what they print."""
     order, long_size = ev.facts.abi.byteorder, ev.types.long_size
     if width is None:

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Functions and macros of one result: byte swaps, gcc builtins, min and max, time units, small decoders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from rbdump.events.printfmt import decoders, integers
+from rbdump.events.printfmt import nodes as n
+from rbdump.events.printfmt.context import Context
+from rbdump.events.printfmt.ctype import CType, wrap
+from rbdump.events.printfmt.nodes import UnsupportedPrintFmt
+from rbdump.events.printfmt.runtime import Memo
+from rbdump.events.printfmt.values import Int, Text, Value
+
+__all__ = ["HANDLERS"]
+
+Nodes = Sequence[n.Node]
+
+
+def _swap(size: int, order: str) -> Callable[[Context, Nodes], Value]:
+    """Byte order of ``size`` bytes changed: always (``swap``), or when the dump has the other order."""
+
+    def handler(ev: Context, args: Nodes) -> Value:
+        to = CType("int", size, False)
+        value = integers.convert(ev.code, ev.integer(args[0]), to)
+        if order == ev.facts.abi.byteorder:
+            return value
+        if value.const is not None:
+            return Int(to, int.from_bytes(value.const.to_bytes(size, "little"), "big"))
+        return Int(to, None, ev.code.let(f"{integers.array(value)}.byteswap()"))
+
+    return handler
+
+
+def _swap_pointer(size: int, order: str) -> Callable[[Context, Nodes], Value]:
+    swap = _swap(size, order)
+
+    def handler(ev: Context, args: Nodes) -> Value:
+        to = n.TypeName(CType("int", size, False), None, 1)
+        return swap(ev, (n.Unary("*", n.Cast(to, args[0])),))
+
+    return handler
+
+
+def _same(ev: Context, args: Nodes) -> Value:
+    return ev.value(args[0])
+
+
+def _constant_p(ev: Context, args: Nodes) -> Value:
+    """gcc decides it while compiling; for a field the answer is no."""
+    try:
+        value = ev.value(args[0])
+    except UnsupportedPrintFmt:
+        return Int(ev.types.int, 0)
+    known = isinstance(value, Int | Text) and value.const is not None
+    return Int(ev.types.int, int(known))
+
+
+def _choose_expr(ev: Context, args: Nodes) -> Value:
+    return ev.value(args[1] if ev.constant(args[0]) else args[2])
+
+
+def _types_compatible(ev: Context, args: Nodes) -> Value:
+    a, b = (ev.resolve(arg) if isinstance(arg, n.TypeName) else ev.type_of(ev.value(arg)) for arg in args)
+    same = a.kind == b.kind and a.size == b.size and a.signed == b.signed
+    return Int(ev.types.int, int(same))
+
+
+def _log2(ev: Context, args: Nodes) -> Value:
+    value = ev.constant(args[0])
+    return Int(ev.types.int, max(value, 1).bit_length() - 1)
+
+
+def _order_base_2(ev: Context, args: Nodes) -> Value:
+    value = ev.constant(args[0])
+    return Int(ev.types.int, (value - 1).bit_length() if value > 1 else 0)
+
+
+def _minimum(op: str) -> Callable[[Context, Nodes], Value]:
+    def handler(ev: Context, args: Nodes) -> Value:
+        return ev.value(n.Cond(n.Binary(op, args[0], args[1]), args[0], args[1]))
+
+    return handler
+
+
+def _minimum_as(op: str) -> Callable[[Context, Nodes], Value]:
+    def handler(ev: Context, args: Nodes) -> Value:
+        if not isinstance(args[0], n.TypeName):
+            raise UnsupportedPrintFmt("min_t needs a type")
+        a, b = n.Cast(args[0], args[1]), n.Cast(args[0], args[2])
+        return ev.value(n.Cond(n.Binary(op, a, b), a, b))
+
+    return handler
+
+
+def _is_err(ev: Context, args: Nodes) -> Value:
+    value = integers.convert(ev.code, ev.integer(args[0]), ev.types.ulong)
+    limit = Int(ev.types.ulong, wrap(-4095, ev.types.ulong))
+    return integers.binary(ev.code, ">=", value, limit, ev.types)
+
+
+def _ns_to(part: int) -> Callable[[Context, Nodes], Value]:
+    """__print_ns_to_secs and __print_ns_without_secs: do_div() by 10^9."""
+
+    def handler(ev: Context, args: Nodes) -> Value:
+        value = integers.convert(ev.code, ev.integer(args[0]), ev.types.u64)
+        result = integers.binary(ev.code, "%" if part else "/", value, Int(ev.types.u64, 10**9), ev.types)
+        return integers.convert(ev.code, result, ev.types.unsigned) if part else result
+
+    return handler
+
+
+def _jiffies(numerator: int) -> Callable[[Context, Nodes], Value]:
+    """jiffies_to_msecs() and jiffies_to_usecs() of kernel/time/time.c for an HZ that divides the unit."""
+
+    def handler(ev: Context, args: Nodes) -> Value:
+        hz = ev.facts.hz
+        if hz is None or numerator % hz:
+            raise UnsupportedPrintFmt("jiffies cannot be converted: CONFIG_HZ is not known")
+        value = integers.convert(ev.code, ev.integer(args[0]), ev.types.ulong)
+        result = integers.binary(ev.code, "*", value, Int(ev.types.ulong, numerator // hz), ev.types)
+        return integers.convert(ev.code, result, ev.types.unsigned)
+
+    return handler
+
+
+def _in_irq(mask: int) -> Callable[[Context, Nodes], Value]:
+    def handler(ev: Context, args: Nodes) -> Value:
+        flags = ev.value(n.Member(n.Ident("REC"), "common_flags"))
+        assert isinstance(flags, Int)
+        return integers.binary(ev.code, "&", flags, Int(ev.types.int, mask), ev.types)
+
+    return handler
+
+
+def _decoder(function: Callable[..., str], arity: int, skip: int) -> Callable[[Context, Nodes], Value]:
+    """A function of the kernel from integers to text; ``skip`` leading arguments are buffers."""
+
+    def handler(ev: Context, args: Nodes) -> Value:
+        values = [ev.integer(arg) for arg in args[skip : skip + arity]]
+        if len(values) != arity:
+            raise ValueError
+        name = ev.code.bind(Memo(lambda key: function(*key)), "decode")
+        columns = ", ".join(
+            f"[{v.const}] * len(rows)" if v.const is not None else ev.code.items(ev.code.let(integers.array(v)))
+            for v in values
+        )
+        return Text(None, ev.code.let(f"[*map({name}.__getitem__, zip({columns}))]", "s"))
+
+    return handler
+
+
+HANDLERS: dict[str, Callable[[Context, Nodes], Value]] = {
+    "__print_ns_to_secs": _ns_to(0),
+    "__print_ns_without_secs": _ns_to(1),
+    "__event_in_hardirq": _in_irq(0x08),
+    "__event_in_softirq": _in_irq(0x10),
+    "__event_in_irq": _in_irq(0x18),
+    "jiffies_to_msecs": _jiffies(1000),
+    "jiffies_to_usecs": _jiffies(1000000),
+    "__builtin_constant_p": _constant_p,
+    "__builtin_choose_expr": _choose_expr,
+    "__builtin_types_compatible_p": _types_compatible,
+    "__builtin_expect": _same,
+    "likely": _same,
+    "unlikely": _same,
+    "ilog2": _log2,
+    "__ilog2_u32": _log2,
+    "__ilog2_u64": _log2,
+    "__order_base_2": _order_base_2,
+    "min": _minimum("<"),
+    "max": _minimum(">"),
+    "min_t": _minimum_as("<"),
+    "max_t": _minimum_as(">"),
+    "IS_ERR": _is_err,
+    "IS_ERR_VALUE": _is_err,
+    "usb_decode_ctrl": _decoder(decoders.usb_control, 5, 2),
+    "mc_event_error_type": _decoder(decoders.mc_event_error_type, 1, 0),
+    "blk_op_str": _decoder(decoders.blk_op, 1, 0),
+    "xen_hypercall_name": _decoder(decoders.xen_hypercall, 1, 0),
+    "xhci_ring_type_string": _decoder(decoders.xhci_ring_type, 1, 0),
+    "dwc3_trb_type_string": _decoder(decoders.dwc3_trb_type, 1, 0),
+    "dwc3_gadget_ep_cmd_string": _decoder(decoders.dwc3_ep_command, 1, 0),
+    "dwc3_gadget_generic_cmd_string": _decoder(decoders.dwc3_generic_command, 1, 0),
+    "dwc3_ep_cmd_status_string": _decoder(decoders.dwc3_ep_command_status, 1, 0),
+    "dwc3_gadget_generic_cmd_status_string": _decoder(decoders.dwc3_generic_command_status, 1, 0),
+}
+for _name in ("pte", "pmd", "pud", "p4d", "pgd"):
+    HANDLERS[f"{_name}_val"] = HANDLERS[f"native_make_{_name}"] = HANDLERS[f"__{_name}"] = _same
+for _size in (2, 4, 8):
+    _bits = 8 * _size
+    for _spelling in (f"__fswab{_bits}", f"__swab{_bits}", f"swab{_bits}", f"__builtin_bswap{_bits}"):
+        HANDLERS[_spelling] = _swap(_size, "swap")
+    for _prefix, _order in (("be", "big"), ("le", "little")):
+        for _spelling in (f"{_prefix}{_bits}_to_cpu", f"cpu_to_{_prefix}{_bits}"):
+            HANDLERS[_spelling] = HANDLERS[f"__{_spelling}"] = _swap(_size, _order)
+        HANDLERS[f"{_prefix}{_bits}_to_cpup"] = HANDLERS[f"__{_prefix}{_bits}_to_cpup"] = _swap_pointer(_size, _order)
+for _spelling, _size in (("ntohs", 2), ("htons", 2), ("ntohl", 4), ("htonl", 4)):
+    HANDLERS[_spelling] = HANDLERS[f"__{_spelling}"] = _swap(_size, "big")
