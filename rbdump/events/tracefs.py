@@ -205,6 +205,10 @@ def load_tracefs(path: str, *, long_size: int | None = None) -> Tracefs:
         event,
         findings,
     )
+    if not (formats or tracefs.printk_formats or tracefs.saved_cmdlines or tracefs.clock):
+        raise SourceError(
+            f"{path}: none of its files named `format` is an event format, and nothing else is of tracefs"
+        )
     if tree.unreadable:
         text = f"{path}: {tree.unreadable} files or folders could not be read"
         findings.append(_note(Severity.WARNING, "tracefs-unreadable", text))

@@ -188,6 +188,20 @@ def test_what_is_no_copy_of_tracefs(tmp_path: Path) -> None:
         load_tracefs(str(tmp_path / "missing"))
 
 
+def test_files_named_format_that_are_none(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="none of its files named `format`"):
+        load_tracefs(write(tmp_path, tar_of({"docs/a/b/format": b"about formats\n"})))
+
+
+def test_files_that_cannot_be_read_are_said(tmp_path: Path) -> None:
+    path = folder_of(tmp_path, FILES)
+    (tmp_path / "events" / "sched" / "gone").mkdir()
+    (tmp_path / "events" / "sched" / "gone" / "format").symlink_to("nowhere")
+    tracefs = load_tracefs(path)
+    assert sorted(tracefs.formats) == [1, 300]
+    assert [f.code for f in tracefs.findings] == ["tracefs-unreadable"]
+
+
 def test_broken_formats_are_said_once_and_the_others_work(tmp_path: Path) -> None:
     files = FILES | {"events/x/bad/format": b"nonsense\n", "events/x/half/format": format_text("half", 5)[:120]}
     tracefs = load_tracefs(write(tmp_path, tar_of(files)))
