@@ -25,6 +25,7 @@ _SPAN_LIMIT = 96
 _TABLE_LIMIT = 1 << 14
 _SAMPLE = 2048
 _INTEGERS = (1, 2, 4, 8)
+_DYNAMIC = ("__get_", "__print_dynamic", "__print_stacktrace", "__probe_string", "__synth_stack")
 
 Span = tuple[int, int]
 Part = str | tuple[Conversion, tuple[n.Node, ...]]
@@ -46,7 +47,7 @@ def _fields_of(node: object, found: set[str]) -> bool:
         return True
     if isinstance(node, n.Ident):
         return node.name not in ("REC", "__entry", "field")
-    if isinstance(node, n.Call) and node.name.startswith(("__get_", "__print_dynamic", "__print_stacktrace")):
+    if isinstance(node, n.Call) and node.name.startswith(_DYNAMIC):
         return False
     if isinstance(node, n.Call) and node.name.startswith("__event_in_"):
         found.add("common_flags")
