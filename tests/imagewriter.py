@@ -54,20 +54,32 @@ def _tokens(names: Sequence[bytes]) -> tuple[list[bytes], list[bytes]]:
     return tokens, compressed
 
 
-def write_kallsyms(symbols: Sequence[Symbol], layout: str, abi: Abi, addr: int, *, wide_markers: bool = False) -> bytes:
-    """The tables as scripts/kallsyms would emit them at ``addr``, in the order of the layout."""
+def write_kallsyms(
+    symbols: Sequence[Symbol],
+    layout: str,
+    abi: Abi,
+    addr: int,
+    *,
+    wide_markers: bool = False,
+    alignment: int | None = None,
+    skipped: int = 0,
+) -> bytes:
+    """The tables as scripts/kallsyms would emit them at ``addr``, in the order of the layout.
+
+    ``alignment`` is that of each label (a word by default); the base lies ``skipped`` bytes before the first symbol.
+    """
     word = abi.long_size
     blob = bytearray()
     one, many = abi.endian + ("Q" if word == 8 else "I"), abi.endian
 
     def align() -> None:
-        blob.extend(bytes(-len(blob) % word))
+        blob.extend(bytes(-len(blob) % (alignment or word)))
 
     def pointer(value: int) -> None:
         align()
         blob.extend(struct.pack(one, value & abi.long_mask))
 
-    relative = next((s.addr for s in symbols if not (s.type == "A" and "percpu" in layout)), 0)
+    relative = next((s.addr for s in symbols if not (s.type == "A" and "percpu" in layout)), 0) - skipped
 
     def offsets() -> None:
         align()
@@ -85,8 +97,8 @@ def write_kallsyms(symbols: Sequence[Symbol], layout: str, abi: Abi, addr: int, 
             pointer(relative)
 
     if layout == "pointers":
-        for symbol in symbols:
-            pointer(symbol.addr)
+        align()
+        blob += b"".join(struct.pack(one, symbol.addr & abi.long_mask) for symbol in symbols)
     elif "before" in layout:
         offsets()
     align()

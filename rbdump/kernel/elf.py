@@ -20,7 +20,7 @@ from rbdump.inputs import describe
 from rbdump.kernel.memory import Segment
 from rbdump.kernel.relocations import apply_rela
 
-__all__ = ["Section", "Vmlinux", "open_vmlinux"]
+__all__ = ["Section", "Vmlinux", "open_stream", "open_vmlinux"]
 
 Octets = npt.NDArray[np.uint8]
 
@@ -113,10 +113,15 @@ class _Stream(io.RawIOBase):
         return len(piece)
 
 
+def open_stream(data: Octets) -> io.BufferedReader:
+    """Mapped bytes as a file that can be read and sought, without a copy."""
+    return io.BufferedReader(_Stream(data))
+
+
 def open_vmlinux(data: Octets, name: str, *, relocatable: bool = False) -> Vmlinux:
     """Read the headers of an ELF image, or of a ``relocatable`` object. SourceError when they make no sense."""
     try:
-        return _read_headers(ELFFile(io.BufferedReader(_Stream(data))), data, name, relocatable)
+        return _read_headers(ELFFile(open_stream(data)), data, name, relocatable)
     except (
         ELFError,
         ConstructError,

@@ -77,7 +77,7 @@ class KernelImage:
 
     @property
     def text_base(self) -> int:
-        """Link address of ``_text`` (of ``_stext`` where the symbols do not list ``_text``)."""
+        """Link address of ``_text`` (of ``_stext`` where nothing tells it)."""
         return int(self._facts["text_base"])
 
     @property
@@ -161,9 +161,7 @@ class KernelImage:
                 f"{self.path}: has no symbols: neither .symtab nor kallsyms tables were found; give the vmlinux of "
                 "the same build, its debug package, or System.map or /proc/kallsyms (--kallsyms)"
             )
-        text = symbols.addr("_text")
-        if text is None:
-            text = symbols.addr("_stext")
+        text = self._text_addr(symbols)
         if text is None:
             raise SourceError(
                 f"{self.path}: is no kernel: its symbols have neither _text nor _stext; give vmlinux or the file "
@@ -180,6 +178,16 @@ class KernelImage:
             "has_symtab": has_symtab,
             "base": self._memory.segments[0].addr if self._memory.segments else 0,
         }
+
+    def _text_addr(self, symbols: SymbolData) -> int | None:
+        """_text begins a raw image. Without CONFIG_KALLSYMS_ALL the kernel's own tables may leave it out."""
+        text = symbols.addr("_text")
+        if text is None and self._vmlinux is not None and symbols.origin != "symtab":
+            table = symtab_symbols(self._vmlinux)
+            text = table.addr("_text") if table is not None else None
+        elif text is None and self._vmlinux is None and self._memory is not None and symbols.addr("_stext") is not None:
+            text = self._memory.segments[0].addr
+        return symbols.addr("_stext") if text is None else text
 
     def _find_release(self, data: Octets) -> str | None:
         assert self._memory is not None

@@ -47,8 +47,10 @@ _MAX_TOKEN_TABLE = 0x10000
 _MAX_SYMBOLS = 4_000_000
 _MAX_TOKEN = 1024
 _MAX_NAMES = 1 << 28
-_MAX_TAIL = 256 * 192
-"""Bytes that the names behind the last marker take at most, for all that is known of real names."""
+_MAX_KERNEL = 1 << 30
+_MAX_BLOCK = 256 * 192
+"""Bytes that 256 names take at most, for all that is known of real names (about 12 each)."""
+_MAX_RUNS = 32
 _OVERRUN = 4
 _MAX_TRIES = 4096
 """Chance matches that are followed up; a real table is among the first few."""
@@ -123,8 +125,7 @@ def _token_tables(data: Octets, position: int, abi: Abi) -> Iterator[tuple[int, 
     if len(nuls) < 256 - _FIRST_DIGIT:
         return
     end = position + int(nuls[255 - _FIRST_DIGIT]) + 1
-    for alignment in (4, 8, 2, 16, 32):
-        index_at = -(-end // alignment) * alignment
+    for index_at in _aligned_after(end, abi):
         if index_at + 512 > len(data):
             return
         index = np.ndarray((256,), abi.dtype(2), buffer=data, offset=index_at).astype(np.int64)
@@ -159,14 +160,13 @@ def _marker_runs(data: Octets, table: int, dtype: np.dtype[np.generic], size: in
         return
     words = np.ndarray((count,), dtype, buffer=data, offset=begin).astype(np.int64)
     steps = np.diff(words, append=0)
-    # 256 names take at least 2 and at most 2 + 0x3fff bytes each
-    grows = (steps >= 2 * _BLOCK) & (steps <= 0x4001 * _BLOCK)
+    grows = (steps >= 2 * _BLOCK) & (steps <= _MAX_BLOCK)
     stops = np.flatnonzero(~grows)
     starts = np.flatnonzero(words == 0)
     lengths = stops[np.searchsorted(stops, starts)] - starts + 1
     many = lengths >= 2
-    runs = sorted(zip(starts[many].tolist(), lengths[many].tolist(), strict=True), key=lambda run: -run[1])
-    for start, length in runs[:8]:
+    runs = sorted(zip(starts[many].tolist(), lengths[many].tolist(), strict=True), key=lambda run: -run[0])
+    for start, length in runs[:_MAX_RUNS]:
         for shorter in range(length, max(1, length - _OVERRUN), -1):  # what follows may look like more of them
             yield begin + start * size, words[start : start + shorter]
     # a small kernel has a single marker, the last word that is not padding
@@ -179,18 +179,26 @@ def _counts_before(data: Octets, marks_at: int, marks: Index, abi: Abi) -> Itera
     """Places where a plausible kallsyms_num_syms is followed by names that could end at the markers."""
     low, high = (len(marks) - 1) * _BLOCK + 1, len(marks) * _BLOCK
     end = marks_at - int(marks[-1])
-    begin = max(0, end - _MAX_TAIL) // 4 * 4
+    begin = max(0, end - _MAX_BLOCK) // 4 * 4
     if end - begin < 8:
         return
     words = np.ndarray(((end - begin) // 4,), abi.dtype(4), buffer=data, offset=begin).astype(np.int64)
     for word in np.flatnonzero((words >= low) & (words <= high))[::-1].tolist():
-        count = int(words[word])
-        at = begin + 4 * word
-        if abi.byteorder == "big" and abi.long_size == 8 and at % 8 == 4 and words[word - 1 : word] == 0:
-            yield at - 4, at + 4, count  # an unsigned long, as before 5.0
-        yield at, at + 4, count
-        if abi.long_size == 8 and at % 8 == 0:
-            yield at, at + 8, count
+        count, at = int(words[word]), begin + 4 * word
+        if abi.byteorder == "big" and abi.long_size == 8 and words[word - 1 : word] == 0:
+            at -= 4  # the low half of an unsigned long, as before 5.0, or chance
+            yield from ((at, names, count) for names in _aligned_after(at + 8, abi))
+            at += 4
+        yield from ((at, names, count) for names in _aligned_after(at + 4, abi))
+
+
+def _aligned_after(position: int, abi: Abi) -> list[int]:
+    """Where the next label can be. ``.align`` of older kernels meant a power of two on some machines (arm, arm64)."""
+    return list(dict.fromkeys(-(-position // alignment) * alignment for alignment in _alignments(abi)))
+
+
+def _alignments(abi: Abi) -> tuple[int, ...]:
+    return (8, 256, 4) if abi.long_size == 8 else (4, 16)
 
 
 def _chain_agrees(data: Octets, names: int, marks: Index, count: int) -> bool:
@@ -216,21 +224,22 @@ Values = tuple[Encoding, int, int | None]
 def _values(data: Octets, abi: Abi, count: int, count_at: int, behind: int) -> Values | None:
     """The table of addresses: it is the one whose entries, read in the right way, never go down."""
     word = abi.long_size
-    for alignment in (word, 4, 8):
-        at = -(-behind // alignment) * alignment
-        base = -(-(at + 4 * count) // word) * word
-        found = _encoding(data, abi, count, at, base)
-        if found is not None:
+    for at in _aligned_after(behind, abi):
+        for base in _aligned_after(at + 4 * count, abi):
+            found = _encoding(data, abi, count, at, base)
+            if found is not None:
+                return found
+    for alignment in _alignments(abi):
+        base = count_at - max(alignment, word)
+        at = base - -(-4 * count // alignment) * alignment
+        if at >= 0 and (found := _encoding(data, abi, count, at, base)) and found[2] is not None:
             return found
-    base = count_at - word
-    for at in range((base - 4 * count) // 4 * 4, base - 4 * count - 9, -4):
-        if base > 0 and at >= 0 and (found := _encoding(data, abi, count, at, base)) and found[2] is not None:
-            return found
-    at = count_at - word * count
-    if at >= 0:
-        stored = np.ndarray((count,), abi.dtype(word), buffer=data, offset=at)
-        if bool((stored[1:] >= stored[:-1]).all()) and int(stored[-1]) > int(stored[0]):
-            return Encoding.POINTERS, at, None
+    for alignment in _alignments(abi):
+        at = count_at - -(-word * count // alignment) * alignment
+        if at >= 0:
+            stored = np.ndarray((count,), abi.dtype(word), buffer=data, offset=at)
+            if bool((stored[1:] >= stored[:-1]).all()) and int(stored[-1]) > int(stored[0]):
+                return Encoding.POINTERS, at, None
     return None
 
 
@@ -238,12 +247,15 @@ def _encoding(data: Octets, abi: Abi, count: int, at: int, base: int) -> Values 
     if at + 4 * count > len(data):
         return None
     stored = np.ndarray((count,), abi.dtype(4, signed=True), buffer=data, offset=at).astype(np.int64)
+    if int(np.count_nonzero(np.diff(stored))) < count // 2:
+        return None  # few symbols share an address
     unsigned = stored & 0xFFFF_FFFF
     has_base = base + abi.long_size <= len(data)
     if int(unsigned[-1]) > 0 and bool((unsigned[1:] >= unsigned[:-1]).all()):
-        if unsigned[0] == 0 and has_base:
+        # the first offset is not always 0: the base is that of a symbol which may have been left out
+        if has_base and unsigned[-1] < _MAX_KERNEL:
             return Encoding.BASE_RELATIVE, at, base
-        if unsigned[0] != 0 and abi.long_size == 4:
+        if unsigned[0] >= _MAX_KERNEL // 16 and abi.long_size == 4:
             return Encoding.ADDRESSES_32, at, None
     below = stored < 0
     split = int(np.argmax(below)) if below.any() else count
@@ -254,7 +266,7 @@ def _encoding(data: Octets, abi: Abi, count: int, at: int, base: int) -> Values 
     if has_base and split == 0 and stored[0] == -1 and bool((stored[1:] <= stored[:-1]).all()):
         return Encoding.ABSOLUTE_PERCPU, at, base
     places = stored + 4 * np.arange(count)
-    if bool((places[1:] >= places[:-1]).all()) and places[-1] > places[0]:
+    if bool((places[1:] >= places[:-1]).all()):
         return Encoding.PLACE_RELATIVE, at, None
     return None
 

@@ -26,6 +26,8 @@ _SAMPLE = 4_000
 _STEP = 0x1000
 _MIN_VOTES = 0.05
 _MIN_POINTERS = 16
+_LOWEST = 1 << 16
+"""Below lie offsets and the vectors page of arm, not symbols of the image."""
 _MAX_CANDIDATES = 1 << 16
 _FIXED = {"s390x": 0x100000}
 """TEXT_OFFSET of arch/s390: the payload is linked there whatever the kernel adds later."""
@@ -92,16 +94,23 @@ def _vote(data: Octets, tables: Tables, rela: Octets) -> int | None:
     else:
         pointers = data[: len(data) // abi.long_size * abi.long_size].view(abi.dtype(abi.long_size)).astype(np.uint64)
     size = np.uint64(len(data))
-    least = np.uint64(1 << (63 if abi.long_size == 8 else 30))
-    pointers = np.sort(pointers[pointers >= least])
-    if len(pointers) < _MIN_POINTERS:
-        return None
-    inside = np.searchsorted(pointers, pointers + size, side="left") - np.arange(len(pointers))
-    first = int(inside.argmax())
-    low, high = int(pointers[first]), int(pointers[min(first + int(inside[first]), len(pointers)) - 1])
-    pointers = pointers[first : first + int(inside[first])]
-    # the densest window may reach into .bss, which is not in the image
-    begin = max(0, high + 1 - 2 * len(data)) // _STEP * _STEP
+    if tables.encoding is Encoding.PLACE_RELATIVE:
+        pointers = _densest(pointers[pointers >= np.uint64(1 << (8 * abi.long_size - 1))], size)
+        if len(pointers) < _MIN_POINTERS:
+            return None
+        low, high = int(pointers[0]), int(pointers[-1])
+        # the densest window may reach into .bss, which is not in the image
+        begin = max(0, high + 1 - 2 * len(data)) // _STEP * _STEP
+    else:
+        symbols = addresses(tables, data, 0)
+        symbols = symbols[symbols >= np.uint64(_LOWEST)]
+        if not len(symbols):
+            return None
+        low = int(symbols[0])
+        begin = max(0, low - len(data)) // _STEP * _STEP
+        pointers = pointers[(pointers >= np.uint64(begin)) & (pointers < np.uint64(low) + size)]
+        if len(pointers) < _MIN_POINTERS:
+            return None
     if low - begin > _MAX_CANDIDATES * _STEP:
         return None
     candidates = np.arange(begin, low + 1, _STEP, dtype=np.uint64)
@@ -114,6 +123,16 @@ def _vote(data: Octets, tables: Tables, rela: Octets) -> int | None:
     if not scores or max(scores) < _MIN_VOTES:
         return None
     return int(candidates[int(np.argmax(scores))])
+
+
+def _densest(pointers: npt.NDArray[np.uint64], size: np.uint64) -> npt.NDArray[np.uint64]:
+    """The most pointers that one range of ``size`` bytes holds, sorted."""
+    pointers = np.sort(pointers)
+    if not len(pointers):
+        return pointers
+    inside = np.searchsorted(pointers, pointers + size, side="left") - np.arange(len(pointers))
+    first = int(inside.argmax())
+    return pointers[first : first + int(inside[first])]
 
 
 def _score(pointers: npt.NDArray[Any], base: np.uint64, target: npt.NDArray[np.bool_]) -> float:

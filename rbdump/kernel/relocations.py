@@ -24,7 +24,8 @@ RELATIVE = {"aarch64": 1027, "riscv": 3, "s390x": 12, "ppc64": 22, "ppc64le": 22
 """R_*_RELATIVE: the value is the addend."""
 _ABSOLUTE = {"aarch64": 257, "riscv": 2, "s390x": 22, "ppc64": 38, "ppc64le": 38, "x86-64": 1, "loongarch": 2}
 """R_*_64: the value is symbol plus addend."""
-_MIN_RUN = 8
+_MIN_RUN = 32
+_LOWEST = 1 << 16
 
 
 def apply_rela(
@@ -78,5 +79,10 @@ def find_rela(data: Octets, abi: Abi, machine: str) -> Octets:
             best = (3 * int(rows[firsts[longest]]) + residue - 1, int(lengths[longest]))
     begin, count = best
     if count < _MIN_RUN or begin < 0:
+        return data[:0]
+    places = words[begin : begin + 3 * count : 3].astype(np.uint64)
+    low, high = int(places.min()), int(places.max())
+    # other tables have such a column too: places differ, and lie in one image
+    if low < _LOWEST or high - low > len(data) or len(np.unique(places)) != count:
         return data[:0]
     return data[8 * begin : 8 * begin + 24 * count]

@@ -78,6 +78,10 @@ class Names(Sequence[str]):
             if self.blob.startswith(wanted, start)
         ]
 
+    def mention(self, word: str) -> bool:
+        """Whether ``word`` occurs in any item."""
+        return word.encode() in self.blob
+
     @classmethod
     def concatenate(cls, columns: Sequence[Names]) -> Names:
         """The names of all columns, one column after the other."""

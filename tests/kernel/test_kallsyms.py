@@ -70,6 +70,17 @@ def test_wide_markers(layout: str, abi: Abi) -> None:
     assert read(write_kallsyms(symbols, layout, abi, 0, wide_markers=True), abi, 0)[1] == symbols
 
 
+@pytest.mark.parametrize(("abi", "alignment"), [(ABIS[0], 256), (ABIS[1], 16)], ids=str)
+@pytest.mark.parametrize("layout", ["pointers", "base before"])
+@pytest.mark.parametrize("skipped", [0, 0x220])
+def test_old_arm_aligns_to_a_power_of_two(layout: str, abi: Abi, alignment: int, skipped: int) -> None:
+    """``.align 4`` was 16 bytes there, ``.align 8`` 256; and the base can be that of a symbol which was left out."""
+    for count in (600, 601, 602, 603):
+        symbols = make_symbols(BASE[abi.long_size], count)
+        blob = write_kallsyms(symbols, layout, abi, 0, wide_markers=True, alignment=alignment, skipped=skipped)
+        assert read(blob, abi, 0)[1] == symbols
+
+
 def test_the_byte_order_is_found() -> None:
     abi = Abi("big", 8)
     data = embed(write_kallsyms(make_symbols(BASE[8]), "base behind", abi, 0))
