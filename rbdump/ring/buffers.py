@@ -26,6 +26,7 @@ def is_permutation(buffers: Ints) -> bool:
 def repair_buffers(buffers: Ints) -> Ints | None:
     """`buffers` with the entries that are one too large corrected; None when that does not explain what is wrong.
 
+    A single entry that names no sub-buffer stands for the single one that is missing.
     Each sub-buffer that is missing must have been written as its successor. Of two entries with that value one is
     the untouched one, and that is the one whose position equals the value: a swap moves the reader page's entry to
     another position, or to position 0.
@@ -33,6 +34,12 @@ def repair_buffers(buffers: Ints) -> Ints | None:
     count = len(buffers)
     if is_permutation(buffers):
         return buffers
+    outside = np.flatnonzero((buffers < 0) | (buffers >= count))
+    missing = np.setdiff1d(np.arange(count), buffers)
+    if len(outside) == 1 and len(missing) == 1:
+        only = buffers.copy()
+        only[outside] = missing
+        return only
     if buffers.min() < 0 or buffers.max() > count:
         return None
     if buffers.min() == 1 and is_permutation(buffers - 1):
@@ -42,10 +49,9 @@ def repair_buffers(buffers: Ints) -> Ints | None:
     for position, value in enumerate(fixed):
         positions.setdefault(value, []).append(position)
     uses = [len(positions.get(value, ())) for value in range(count + 1)]
-    missing = [value for value in range(count) if not uses[value]]
-    heapq.heapify(missing)
-    while missing:
-        value = heapq.heappop(missing)
+    unused = missing.tolist()  # ascending, which is a heap
+    while unused:
+        value = heapq.heappop(unused)
         candidates = positions.get(value + 1, [])
         if not candidates:
             return None
@@ -58,6 +64,6 @@ def repair_buffers(buffers: Ints) -> Ints | None:
         uses[value] += 1
         uses[value + 1] -= 1
         if value + 1 < count and not uses[value + 1]:
-            heapq.heappush(missing, value + 1)
+            heapq.heappush(unused, value + 1)
     repaired = np.array(fixed, np.int64)
     return repaired if is_permutation(repaired) else None

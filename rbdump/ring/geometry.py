@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +28,8 @@ MAX_CPUS = 8192
 """NR_CPUS of the largest configuration."""
 MAX_CLAIMS = 32
 """Different sizes that are tried; a region whose headers disagree more than this is noise."""
+MAX_GUESSED_CPUS = 64
+"""CPUs that are tried when no header is left."""
 MAX_LOST_HEADERS = 64
 """CPUs in a row whose headers may be destroyed before the search for another one ends."""
 
@@ -39,6 +42,8 @@ class Chunk:
     data: int
     evidence: int
     """How much of its header is as it should be: 0 nothing, 3 sub-buffer size, number and array of indices."""
+    exact: bool = False
+    """The array names every sub-buffer exactly once."""
 
     @property
     def plausible(self) -> bool:
@@ -59,6 +64,8 @@ class Geometry:
 
 def nr_subbufs_for(identity: Identity, size: int, cpus: int, subbuf_size: int) -> int:
     """Sub-buffers that the kernel gives each of ``cpus`` CPUs in a region of ``size`` bytes; 0 when they do not fit."""
+    if cpus < 1:
+        return 0
     header, start = int(identity.structs.cpu_meta.sizeof()), identity.cpus_offset
     per_cpu = size // cpus
     if identity.structs.meta is not None:
@@ -84,21 +91,71 @@ def derive_geometry(data: Bytes, identity: Identity, total_size: int | None = No
     """
     room = len(data) - identity.offset
     sizes = {room} if total_size is None else {room, total_size}
-    best: tuple[tuple[int, bool, int], Geometry] | None = None
+    best: tuple[tuple[int, int, bool, int], Geometry] | None = None
     for subbuf_size, nr_subbufs in _claims(data, identity, sizes):
         geometry = _lay_out(data, identity, subbuf_size, nr_subbufs, sizes)
         fits = any(nr_subbufs_for(identity, size, len(geometry.chunks), subbuf_size) == nr_subbufs for size in sizes)
-        hits = [chunk.evidence for chunk in geometry.chunks if chunk.plausible]
-        score = (len(hits), fits, sum(hits))
+        hits = [chunk for chunk in geometry.chunks if chunk.plausible]
+        evidence = sum(chunk.evidence for chunk in hits) + fits
+        score = (len(hits), evidence, any(chunk.exact for chunk in hits), nr_subbufs)
         if hits and (best is None or score > best[0]):
             best = score, geometry
-        if fits and len(hits) == len(geometry.chunks):
+        if evidence == 3 * len(geometry.chunks) + 1:
             break
-    if best is None:
+    if best is not None:
+        return best[1]
+    blind = _guess(data, identity, sizes) if identity.by_magic else None
+    if blind is None:
         raise NotARegionError(
             f"the headers of all CPUs behind offset {identity.offset:#x} are destroyed: no sub-buffer size is left"
         )
-    return best[1]
+    return blind
+
+
+def _guess(data: Bytes, identity: Identity, sizes: set[int]) -> Geometry | None:
+    """Without any header: the sizes that the kernel chooses for some number of CPUs, if sub-buffers lie there.
+
+    The number of CPUs is the one for which time stamps fall least often along the memory.
+    """
+    best: tuple[tuple[int, int], Geometry] | None = None
+    for subbuf_size in SUBBUF_SIZES:
+        for size in sizes:
+            for cpus in range(1, MAX_GUESSED_CPUS + 1):
+                count = nr_subbufs_for(identity, size, cpus, subbuf_size)
+                if not count or size > len(data) - identity.offset:
+                    continue
+                positions = _positions(identity, subbuf_size, count)
+                chunks = [Chunk(at, begin, 0) for at, begin, _ in islice(positions, cpus)]
+                if not all(looks_like_subbufs(data, identity, chunk.data, subbuf_size, count) for chunk in chunks):
+                    continue
+                falls = 0
+                for chunk in chunks:
+                    subbufs = parse_subbufs(
+                        data,
+                        chunk.data,
+                        count,
+                        subbuf_size,
+                        int(identity.structs.subbuf.sizeof()),
+                        identity.structs.abi,
+                    )
+                    stamps = subbufs.time_stamp[subbufs.time_stamp != 0]
+                    falls += int(np.count_nonzero(stamps[1:] < stamps[:-1]))
+                score = (-falls, cpus * count * subbuf_size)
+                if best is None or score > best[0]:
+                    end = chunks[-1].data + count * subbuf_size
+                    best = score, Geometry(subbuf_size, count, tuple(chunks), end)
+    return best[1] if best else None
+
+
+def _positions(identity: Identity, subbuf_size: int, nr_subbufs: int) -> Iterator[tuple[int, int, int]]:
+    """(header, sub-buffers, end) of CPU after CPU, as offsets in the input."""
+    header = int(identity.structs.cpu_meta.sizeof())
+    position = identity.cpus_offset
+    while True:
+        at = _align(position + header + 4 * nr_subbufs, subbuf_size)
+        end = at + subbuf_size * nr_subbufs
+        yield identity.offset + position, identity.offset + at, identity.offset + end
+        position = end
 
 
 def looks_like_subbufs(data: Bytes, identity: Identity, at: int, subbuf_size: int, nr_subbufs: int) -> bool:
@@ -148,16 +205,15 @@ def _lay_out(data: Bytes, identity: Identity, subbuf_size: int, nr_subbufs: int,
     """The chunks that CPUs of these sizes have: up to the last one that shows a header, or whose data do."""
     header = int(identity.structs.cpu_meta.sizeof())
     chunks: list[Chunk] = []
-    position, known = identity.cpus_offset, 0
-    while len(chunks) < MAX_CPUS and identity.offset + position + header <= len(data):
-        at = _align(position + header + 4 * nr_subbufs, subbuf_size)
-        evidence = _evidence(data, identity, identity.offset + position, subbuf_size, nr_subbufs)
-        chunk = Chunk(identity.offset + position, identity.offset + at, evidence)
-        position = at + subbuf_size * nr_subbufs
+    known = 0
+    for at, begin, end in islice(_positions(identity, subbuf_size, nr_subbufs), MAX_CPUS):
+        if at + header > len(data):
+            break
+        chunk = Chunk(at, begin, *_evidence(data, identity, at, subbuf_size, nr_subbufs))
         chunks.append(chunk)
         if chunk.plausible:
             known = len(chunks)
-        elif position > max(sizes) or len(chunks) - known > MAX_LOST_HEADERS:
+        elif end - identity.offset > max(sizes) or len(chunks) - known > MAX_LOST_HEADERS:
             break
     while known < len(chunks):
         fits = any(nr_subbufs_for(identity, size, known, subbuf_size) == nr_subbufs for size in sizes)
@@ -172,8 +228,11 @@ def _lay_out(data: Bytes, identity: Identity, subbuf_size: int, nr_subbufs: int,
     return Geometry(subbuf_size, nr_subbufs, tuple(chunks), end)
 
 
-def _evidence(data: Bytes, identity: Identity, at: int, subbuf_size: int, nr_subbufs: int) -> int:
-    """How many of three things the header at ``at`` agrees in: sub-buffer size, number, an array of indices."""
+def _evidence(data: Bytes, identity: Identity, at: int, subbuf_size: int, nr_subbufs: int) -> tuple[int, bool]:
+    """How many of three things the header at ``at`` agrees in: sub-buffer size, number, an array of indices.
+
+    And whether the array is complete.
+    """
     structs = identity.structs
     header = struct_parse(structs.cpu_meta, data, at)
     begin = at + int(structs.cpu_meta.sizeof())
@@ -182,5 +241,6 @@ def _evidence(data: Bytes, identity: Identity, at: int, subbuf_size: int, nr_sub
     if len(indices) == 4 * nr_subbufs:
         values = np.ascontiguousarray(indices).view(structs.abi.dtype(4)).astype(np.int64)
         good = len(np.unique(values[values < nr_subbufs]))
-    agreed = (header.subbuf_size == subbuf_size, header.nr_subbufs == nr_subbufs, good * 10 >= nr_subbufs * 9)
-    return sum(map(bool, agreed))
+    is_array = good * 10 >= nr_subbufs * 9 or good == nr_subbufs - 1
+    agreed = (header.subbuf_size == subbuf_size, header.nr_subbufs == nr_subbufs, is_array)
+    return sum(map(bool, agreed)), good == nr_subbufs

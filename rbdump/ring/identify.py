@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from rbdump.abi import Abi
 from rbdump.ring.layout import LAYOUTS, META_MAGIC, SCRATCH_MODULES
-from rbdump.ring.structs import RegionStructs, member_offset, region_structs
+from rbdump.ring.structs import RegionStructs, member_offset, region_structs, struct_parse
 
 __all__ = ["MIN_SUBBUFS", "Identity", "identify", "magic_offsets", "plausible_sizes", "structure_offsets"]
 
@@ -55,9 +55,12 @@ def magic_offsets(data: Bytes, start: int, *, step: int = 8) -> npt.NDArray[np.i
     return np.flatnonzero(hits) * step + start
 
 
-def identify(data: Bytes, offset: int) -> Identity | None:
-    """The region that begins at ``offset``, or None: by its magic, else by the structure of a CPU's header."""
-    return _by_magic(data, offset) or _by_structure(data, offset)
+def identify(data: Bytes, offset: int, *, pointers: int = 2) -> Identity | None:
+    """The region that begins at ``offset``, or None: by its magic, else by the structure of a CPU's header.
+
+    Without any word of a magic ``pointers`` of a header's three pointers must make sense.
+    """
+    return _by_magic(data, offset) or _by_structure(data, offset, pointers)
 
 
 def _word(data: Bytes, offset: int, size: int, abi: Abi) -> int:
@@ -106,23 +109,26 @@ def _scratch_layout(data: Bytes, offset: int, structs: RegionStructs) -> Identit
     return Identity(offset, candidates[-1], candidates[-1].buffers_offset, True)
 
 
-def _by_structure(data: Bytes, offset: int) -> Identity | None:
-    """Try every layout; those with a magic first, whose other magic word may be left."""
-    found = []
+def _by_structure(data: Bytes, offset: int, pointers: int) -> Identity | None:
+    """Try every layout; the one whose magic words are left wins, then the one whose pointers make most sense."""
+    best: tuple[tuple[int, int, bool, bool], Identity] | None = None
     for abi in ABIS:
         for layout in LAYOUTS.values():
             structs = region_structs(abi, layout)
             at = structs.buffers_offset
             if not _looks_like_cpu(data, offset + at, structs):
                 continue
-            sizes = _word(data, offset + 4, 4, abi) == structs.struct_size and (layout.cpu_magic or layout.has_scratch)
-            magic = _word(data, offset, 4, abi) == META_MAGIC and (layout.cpu_magic or layout.has_scratch)
-            found.append(
-                (sizes + magic, layout.has_scratch, not layout.cpu_magic, Identity(offset, structs, at, False))
-            )
-    if not found:
-        return None
-    return max(found, key=lambda item: item[:3])[3]
+            words = 0
+            if layout.cpu_magic or layout.has_scratch:
+                words = (_word(data, offset, 4, abi) == META_MAGIC) + (
+                    _word(data, offset + 4, 4, abi) == structs.struct_size
+                )
+            sane = _sane_pointers(data, offset + at, structs)
+            score = (words, sane, layout.has_scratch, not layout.cpu_magic)
+            least = 3 if layout.cpu_magic else pointers
+            if (words or sane >= least) and (best is None or score > best[0]):
+                best = score, Identity(offset, structs, at, False)
+    return best[1] if best else None
 
 
 def _looks_like_cpu(data: Bytes, at: int, structs: RegionStructs) -> bool:
@@ -138,6 +144,19 @@ def _looks_like_cpu(data: Bytes, at: int, structs: RegionStructs) -> bool:
     indices = np.frombuffer(entries.tobytes(), abi.dtype(4)).astype(np.int64)
     good = np.unique(indices[indices < nr_subbufs])
     return len(good) * 10 >= nr_subbufs * 9
+
+
+def _sane_pointers(data: Bytes, at: int, structs: RegionStructs) -> int:
+    """How many of a header's three pointers make sense: head and commit page among the sub-buffers, first on a page."""
+    header = struct_parse(structs.cpu_meta, data, at)
+    size = int(header.subbuf_size * header.nr_subbufs)
+    head, commit = int(header.head_buffer), int(header.commit_buffer)
+    if "first_buffer" not in header:
+        distance = abs(head - commit)
+        return (head % 4096 == 0 and head != 0) + (commit % 4096 == 0) + (distance < size)
+    first = int(header.first_buffer)
+    inside = [addr == 0 or (0 <= addr - first < size and (addr - first) % 4096 == 0) for addr in (head, commit)]
+    return sum(inside) + (first != 0 and first % 4096 == 0)
 
 
 def structure_offsets(data: Bytes, start: int) -> npt.NDArray[np.int64]:

@@ -61,8 +61,8 @@ def _locate(data: Bytes, offset: int | None) -> tuple[Identity, Geometry] | None
     return _try(data, 0) or _search(data, 0)
 
 
-def _try(data: Bytes, offset: int) -> tuple[Identity, Geometry] | None:
-    identity = identify(data, offset)
+def _try(data: Bytes, offset: int, pointers: int = 2) -> tuple[Identity, Geometry] | None:
+    identity = identify(data, offset, pointers=pointers)
     if identity is None:
         return None
     try:
@@ -79,9 +79,10 @@ def _total_size(data: Bytes, identity: Identity) -> int | None:
 
 def _search(data: Bytes, start: int) -> tuple[Identity, Geometry] | None:
     """The first region from ``start`` on: by magic on a grid of 4 bytes, by structure, by magic at odd places."""
-    for offsets in (magic_offsets(data, start, step=4), structure_offsets(data, start)):
+    structures = structure_offsets(data, start)
+    for offsets, pointers in ((magic_offsets(data, start, step=4), 2), (structures, 3), (structures, 2)):
         for offset in offsets.tolist():
-            found = _try(data, offset)
+            found = _try(data, offset, pointers)
             if found is not None:
                 return _with_lost_cpus(data, start, *found)
     for shift in (1, 2, 3):
@@ -346,7 +347,7 @@ class _Opener:
             changed = int(np.count_nonzero(repaired != raw))
             self.find(
                 "buffers-repaired",
-                f"{changed} entries of buffers[] were one too large, as kernels before 7.3 write them",
+                f"{changed} entries of buffers[] were corrected (kernels before 7.3 write some that are one too large)",
                 cpu,
                 at,
                 Severity.INFO,

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from rbdump.ring.epochs import outliers
 from rbdump.ring.region import CpuBuffer
 from rbdump.ring.subbufs import SubbufState
 
@@ -119,28 +120,31 @@ def _rewind(cpu: CpuBuffer, chains: Chains, order: Ints, shows: Mask) -> Ints:
 
     Up to 6.16 the kernel sets the commit word of such a sub-buffer to 0 and leaves time stamp and data; 6.17 to 7.1
     leave all; from 7.2 on the time stamp is 0 as well, and nothing can be placed in time. A reset of the buffer up
-    to 7.1 also leaves stamps and data behind a commit word of 0; but where a reader has taken something since, the
-    reader page holds what it took last, and after a reset it is empty.
+    to 7.1 also leaves stamps and data behind a commit word of 0. But a reader swaps the entries of `buffers[]`, and
+    the reader page holds what it took last, whereas a reset empties it.
     """
     assert cpu.buffers is not None
     subbufs, buffers = cpu.subbufs, cpu.buffers
     at = ring_position(buffers, cpu.head)
     if at is None:
         return order[:0]
-    was_read = bool(subbufs.size[order[0]])
-    head = order[min(1, len(order) - 1)]
-    newer = subbufs.time_stamp[order[0] if shows[order[0]] else head]
-    accepted = []
-    for index in ring_from(buffers, at)[:0:-1].tolist():
-        stamp = subbufs.time_stamp[index]
-        if index == cpu.commit or stamp == 0 or stamp > newer or chains.last_ts[index] > newer:
-            break
-        if subbufs.missed[index] or not (chains.ok[index] if subbufs.size[index] else was_read and chains.full[index]):
-            break
-        newer = stamp
-        accepted.append(index)
+    reader = order[0]
+    was_read = subbufs.size[reader] > 0 or (reader != 0 and subbufs.time_stamp[reader] == 0)
+    untouched = buffers == np.arange(len(buffers))
+    cleared = np.zeros(len(buffers), np.bool_)
+    cleared[buffers] = ~untouched & bool(was_read)
+    cleared &= (subbufs.size == 0) & chains.full
+    usable = (subbufs.time_stamp != 0) & ~subbufs.missed & (cleared | ((subbufs.size > 0) & chains.ok))
+
+    older = ring_from(buffers, at)[1:]
+    end = np.flatnonzero(older == cpu.commit)
+    older = older[int(end[0]) + 1 :] if len(end) else older
+    older = older[usable[older]]
+    newer = order[shows[order]][:3]
+    stamps = subbufs.time_stamp[np.concatenate([older, newer])]
+    accepted: Ints = older[~outliers(stamps)[: len(older)]]
     shows[accepted] = True
-    return np.array(accepted[::-1], np.int64)
+    return accepted
 
 
 def _insert(strays: Ints, order: Ints, stamps: Stamps, last_ts: Stamps) -> Ints:
