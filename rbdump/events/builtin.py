@@ -27,7 +27,7 @@ __all__ = ["NUMBERINGS", "builtin_formats", "choose_numbering"]
 NUMBERINGS = (20, 21)
 """The two values that __TRACE_LAST_TYPE has had: 21 since id 12 became TRACE_GRAPH_RETADDR_ENT (Linux 6.13)."""
 
-_MANY = 16
+_SOME, _MANY = 4, 16
 _LAYOUTS_20 = ("A0", "A", "A'", "B")
 _COMMON = """\
 	field:unsigned short common_type;	offset:0;	size:2;	signed:0;
@@ -137,8 +137,8 @@ def choose_numbering(abi: Abi, layout: str, sources: Iterable[FormatTexts] = (),
                 return fixed[name, event_id]
     lengths = _lengths(entries)
     old, new = (_score(numbering, abi.long_size, lengths) for numbering in NUMBERINGS)
-    # A few records that contradict may be damage; records that fit are not.
-    if old != new and (max(old, new) > 0 or min(old, new) <= -_MANY):
+    # Damage makes a few records that contradict, and now and then one that fits.
+    if abs(old - new) >= _SOME and (max(old, new) > 0 or min(old, new) <= -_MANY):
         return NUMBERINGS[new > old]
     return 20 if layout in _LAYOUTS_20 else 21
 

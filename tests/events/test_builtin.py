@@ -81,8 +81,10 @@ def test_record_lengths_decide_before_the_layout(layout: str, event_id: int, bod
 
 def test_a_damaged_record_decides_nothing() -> None:
     """One flipped bit makes another id or length; the others outvote it."""
-    entries, memory = records(LE64, (12, bytes(24)), *[(1, bytes(16))] * 50)
-    assert choose_numbering(LE64, "B", [], entries) == 20
+    for body in (24, 72):
+        entries, memory = records(LE64, (12, bytes(body)), (13, bytes(72)), *[(1, bytes(16))] * 50)
+        assert choose_numbering(LE64, "B", [], entries) == 20
+        assert choose_numbering(LE64, "C2", [], entries) == 21
     entries, memory = records(LE64, (10, bytes(8)), *[(10, bytes(40))] * 200)
     assert fields(builtin_formats(LE64, 21, entries, memory), 10)[1] == ("retval", 16, 8)
 
@@ -90,7 +92,7 @@ def test_a_damaged_record_decides_nothing() -> None:
 def test_trap_13_lengths_count_the_padding() -> None:
     """A payload is as long as its structure, whose own padding counts, and is padded to 4 bytes (or 8) again."""
     for body, numbering in ((52, 21), (56, 21), (44, 20), (48, 20)):  # id 16: hwlat has 60 bytes, osnoise 52
-        entries, _ = records(LE64, (16, bytes(body)))
+        entries, _ = records(LE64, *[(16, bytes(body))] * 9)
         assert choose_numbering(LE64, "B", [], entries) == numbering
         assert choose_numbering(LE64, "C2", [], entries) == numbering
 
