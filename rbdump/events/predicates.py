@@ -3,8 +3,8 @@
 
 Mirrors the filter_pred_*() functions of kernel/trace/trace_events_filter.c: integers are compared in the width and
 sign of the field, strings up to their NUL (the kernel takes ``~ "*end"`` on a fixed array for the end of the array,
-where hardly a string ends; here it is the end of the string). A field is looked up as trace_find_event_field() does: the event's own, then
-``cpu`` and ``comm``, then the common ones.
+where hardly a string ends; here it is the end of the string). A field is looked up as trace_find_event_field() does:
+the event's own, then ``cpu`` and ``comm``, then the common ones.
 """
 
 from __future__ import annotations
