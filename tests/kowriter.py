@@ -18,6 +18,8 @@ MACHINES = {  # number in e_machine, relocation of a whole word, with addends
 }
 PROGBITS, SYMTAB, STRTAB, RELA, NOBITS, REL = 1, 2, 3, 4, 8, 9
 WRITE, ALLOC, EXEC = 1, 2, 4
+SectionSpec = tuple[str, int, int, bytes, int, int, int]
+"""``(name, type, flags, contents, link, info, alignment)``"""
 SECTIONS = {
     "ftrace_events": "_ftrace_events",
     "ftrace_eval_maps": "_ftrace_eval_map",
@@ -43,7 +45,7 @@ class KoWriter:
     def build(self) -> bytes:
         number, absolute, with_addends = MACHINES[self.events.machine]
         word = self.abi.long_size
-        sections: list[tuple[str, int, int, bytes, int, int, int]] = [("", 0, 0, b"", 0, 0, 0)]
+        sections: list[SectionSpec] = [("", 0, 0, b"", 0, 0, 0)]
         for name, data in self.code.items():
             sections.append((name, PROGBITS, ALLOC | EXEC, data, 0, 0, 16))
         contents = {".data": bytes(self.events.data)}
@@ -70,7 +72,7 @@ class KoWriter:
             strings += name.encode() + b"\0"
         sections.append((".symtab", SYMTAB, 0, symbols, symtab + 1, 2, word))
         sections.append((".strtab", STRTAB, 0, bytes(strings), 0, 0, 1))
-        return self._file(number, sections)
+        return elf_file(self.abi, number, sections)
 
     def _relocations(self, data: bytes, absolute: int, with_addends: bool, symbol: int) -> tuple[bytes, bytes]:
         """``data`` with its pointers into the writer's memory moved into relocations against ``.data``."""
@@ -94,49 +96,51 @@ class KoWriter:
             return struct.pack(f"{self.abi.endian}IBBHQQ", name, info, 0, section, value, 0)
         return struct.pack(f"{self.abi.endian}IIIBBH", name, value, 0, info, 0, section)
 
-    def _file(self, machine: int, sections: list[tuple[str, int, int, bytes, int, int, int]]) -> bytes:
-        endian, wide = self.abi.endian, self.abi.long_size == 8
-        letter = "Q" if wide else "I"
-        names = bytearray(b"\0")
-        header_size, row_size = (64, 64) if wide else (52, 40)
-        body, rows = bytearray(header_size), b""
-        for name, kind, flags, data, link, info, align in [*sections, (".shstrtab", STRTAB, 0, b"", 0, 0, 1)]:
-            at = len(names)
-            names += name.encode() + b"\0" if name else b""
-            data = bytes(names) if name == ".shstrtab" else data
-            body += bytes(-len(body) % 16)
-            size = 256 if kind == NOBITS else len(data)
-            rows += struct.pack(
-                f"{endian}II{letter}{letter}{letter}{letter}II{letter}{letter}",
-                at if name else 0,
-                kind,
-                flags,
-                0,
-                len(body) if kind else 0,
-                size,
-                link,
-                info,
-                align,
-                0,
-            )
-            body += data
+
+def elf_file(abi: Abi, machine: int, sections: list[SectionSpec], *, kind: int = 1) -> bytes:
+    """An ELF file of these sections, the first of them empty; ``kind`` is its e_type."""
+    endian, wide = abi.endian, abi.long_size == 8
+    letter = "Q" if wide else "I"
+    names = bytearray(b"\0")
+    header_size, row_size = (64, 64) if wide else (52, 40)
+    body, rows = bytearray(header_size), b""
+    for name, section_type, flags, data, link, info, align in [*sections, (".shstrtab", STRTAB, 0, b"", 0, 0, 1)]:
+        at = len(names)
+        names += name.encode() + b"\0" if name else b""
+        data = bytes(names) if name == ".shstrtab" else data
         body += bytes(-len(body) % 16)
-        ident = b"\x7fELF" + bytes([2 if wide else 1, 1 if endian == "<" else 2, 1]) + bytes(9)
-        header = ident + struct.pack(
-            f"{endian}HHI{letter}{letter}{letter}IHHHHHH",
-            1,
-            machine,
-            1,
+        size = 256 if section_type == NOBITS else len(data)
+        rows += struct.pack(
+            f"{endian}II{letter}{letter}{letter}{letter}II{letter}{letter}",
+            at if name else 0,
+            section_type,
+            flags,
             0,
+            len(body) if section_type else 0,
+            size,
+            link,
+            info,
+            align,
             0,
-            len(body),
-            0,
-            header_size,
-            0,
-            0,
-            row_size,
-            len(sections) + 1,
-            len(sections),
         )
-        body[: len(header)] = header
-        return bytes(body) + rows
+        body += data
+    body += bytes(-len(body) % 16)
+    ident = b"\x7fELF" + bytes([2 if wide else 1, 1 if endian == "<" else 2, 1]) + bytes(9)
+    header = ident + struct.pack(
+        f"{endian}HHI{letter}{letter}{letter}IHHHHHH",
+        kind,
+        machine,
+        1,
+        0,
+        0,
+        len(body),
+        0,
+        header_size,
+        0,
+        0,
+        row_size,
+        len(sections) + 1,
+        len(sections),
+    )
+    body[: len(header)] = header
+    return bytes(body) + rows

@@ -8,6 +8,7 @@ them out, text as `f_show` prints it. Offsets inside the kernel's structures com
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from dataclasses import dataclass, field
@@ -17,14 +18,18 @@ from rbdump.errors import SourceError
 from rbdump.findings import Finding, Severity
 from rbdump.kernel.evalmaps import EvalMaps, read_eval_maps
 from rbdump.kernel.eventtable import EventCall, EventTable, RawField
+from rbdump.kernel.image import KernelImage
+from rbdump.kernel.imagetypes import image_types
 from rbdump.kernel.printk import read_printk_formats
 from rbdump.kernel.structs import Memory, pointer_table
 from rbdump.kernel.syscalls import EXIT_PRINT_FMT, Syscall, Syscalls, read_syscalls
 from rbdump.kernel.typeinfo import TypeSource
 
-__all__ = ["ImageEvent", "ImageFormats", "read_formats"]
+__all__ = ["ImageEvent", "ImageFormats", "image_formats", "read_formats"]
 
 MAX_EVENT_ID = 65535
+CACHE_NAME = "formats-1.json"
+"""Raise the number with every change of what `ImageFormats.to_bytes` says."""
 NAME = re.compile(r'"(?:[^"\\]|\\.)*"|(?:->|\.)\s*\w+|\b([A-Za-z_]\w*)\b(?!\s*\()', re.DOTALL)
 
 
@@ -109,6 +114,20 @@ def syscall_text(call: EventCall, event_id: int, table: EventTable, entry: Sysca
     for type_name, name, offset, size in entry.enter_fields(abi, table.syscall_args):
         fields.append(RawField(type_name, name, offset, size, False, 0))
     return call.text(event_id, table.common, fields, entry.enter_print_fmt(abi, machine))
+
+
+def image_formats(image: KernelImage) -> ImageFormats:
+    """All events of a kernel image, from the image's cache when they were read before.
+
+    :raises SourceError: the image lacks what is needed; the sentence says what, and what would help.
+    """
+    stored = image.cache.load(CACHE_NAME)
+    if stored is not None:
+        with contextlib.suppress(ValueError):
+            return ImageFormats.from_bytes(stored)
+    formats = read_formats(image, image_types(image), image.machine)
+    image.cache.store(CACHE_NAME, formats.to_bytes())
+    return formats
 
 
 def read_formats(memory: Memory, types: TypeSource, machine: str) -> ImageFormats:
