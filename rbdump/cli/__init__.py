@@ -1,2 +1,59 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command line: one module for each command; the only place that knows typer."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+
+import typer
+
+from rbdump import __version__
+from rbdump.cli import check, info, parse
+from rbdump.errors import RbdumpError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Read a raw dump of a persistent (boot-mapped) ftrace ring buffer and print what the dead kernel recorded.",
+)
+app.command("parse")(parse.parse)
+app.command("info")(info.info)
+app.command("check")(check.check)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"rbdump {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Entry point of the `rbdump` command: errors become one line and their exit status.
+
+    A closed pipe and Ctrl-C end the process by their signals, as they end any filter: 141 and 130 in a shell.
+    """
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    gc.disable()  # one run, few cycles, millions of short-lived strings
+    # numpy's linear algebra is not used; its threads cost start-up time and do not survive the fork of --jobs
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    try:
+        app()
+    except RbdumpError as error:
+        print(f"rbdump: {error}", file=sys.stderr)
+        sys.exit(error.status)

@@ -41,6 +41,8 @@ class LastBoot:
 
     text_delta: int = 0
     """`_text` of the reading kernel less that of the dead one; 0 prints the addresses that the dead kernel had."""
+    moved: bool = True
+    """The reading kernel lies elsewhere: only then it prints fields, for a print fmt would follow stale pointers."""
     modules: Sequence[int] = ()
     """Addresses of the modules in the scratch."""
 
@@ -149,7 +151,8 @@ class Bodies:
             if fmt.system == "ftrace":
                 chosen = self._builtin(fmt)
                 return (self._unknown(event_id), 0) if chosen is None else (chosen, _fixed_size(fmt))
-            if self._last_boot is not None and (fmt.system != "syscalls" or self._style.syscall_fields):
+            moved = self._last_boot is not None and self._last_boot.moved
+            if moved and (fmt.system != "syscalls" or self._style.syscall_fields):
                 return fields_renderer(fmt, self._facts, self._raw_style), 0
             return self._own(fmt), _fixed_size(fmt)
         except (UnsupportedPrintFmt, MissingField) as error:

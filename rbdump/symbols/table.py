@@ -118,6 +118,10 @@ class SymbolTable:
         rows = [row for row in self.names.find(name) if self.owners[row] == wanted]
         return int(self.addrs[rows[0]]) if rows else None
 
+    def mentions(self, word: str) -> bool:
+        """Whether any symbol's name holds ``word``."""
+        return self.names.mention(word)
+
     def module_of(self, index: int) -> str:
         """The name between brackets behind a symbol, as the kernel prints it; empty for the kernel and for bpf."""
         owner = int(self.owners[index])

@@ -1,0 +1,307 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One region with its sources: what `rbdump.open` returns, and what every command works on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rbdump.analysis.jobs import write_all, write_slices
+from rbdump.analysis.selection import Selection
+from rbdump.analysis.sources import Knowledge, Sources, choose_clock, clock_counts_ns, gather_knowledge
+from rbdump.errors import NotARegionError, UsageError
+from rbdump.events.choose import choose
+from rbdump.events.comms import TaskNames, task_names
+from rbdump.events.entries import Entries, gather_entries
+from rbdump.events.rows import Memory
+from rbdump.findings import Finding, Severity
+from rbdump.inputs import Input, describe, load_input
+from rbdump.render.bodies import Bodies, LastBoot
+from rbdump.render.funcgraph import fold_funcgraph
+from rbdump.render.jsonl import JsonRenderer
+from rbdump.render.prefix import PrefixRenderer
+from rbdump.render.style import style_of
+from rbdump.render.trace import Origin, TraceRenderer, encode, header
+from rbdump.ring import Policy, RecordTable, Region, default_policy, open_region, walk_region
+
+__all__ = ["Event", "Trace", "open"]
+
+SLICE = 1 << 15
+"""Rows that are rendered at a time: bounds the memory, and is what workers take in turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event, as `Trace.events` yields it and as `rbdump parse --jsonl` prints it."""
+
+    ts: int
+    """Nanoseconds, or the raw value of a trace clock that does not count them."""
+    cpu: int
+    pid: int
+    comm: str
+    """Name of the task; ``<...>`` when nobody knows it."""
+    flags: str
+    """The five latency characters."""
+    event: str | None
+    """``system:name``; None when no format is known."""
+    fields: dict[str, Any]
+    """Values by name, without the common fields: int, bool, str, or a list of int."""
+    text: str
+    """What the kernel prints behind the time stamp."""
+    offset: int
+    """Byte offset of the record's payload in the (decompressed) input."""
+    lost: int | None = 0
+    """Events that were lost just before this one; None when nobody counted them."""
+    boot: int = 0
+    """How many boots before the last one it was recorded."""
+    state: str = "live"
+    """``live``, ``consumed``, ``uncommitted`` or ``stray``."""
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """The rows that a selection leaves, ready to render."""
+
+    entries: Entries
+    names: npt.NDArray[np.int32]
+    leaf: npt.NDArray[np.int64]
+
+    def part(self, begin: int, end: int) -> tuple[Entries, npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+        rows = slice(begin, end)
+        return self.entries.select(rows), self.names[rows], self.leaf[rows]
+
+
+class Trace:
+    """A region, walked, and what is known of the kernel that wrote it."""
+
+    def __init__(self, source: Input, region: Region, records: RecordTable, sources: Sources) -> None:
+        self.source = source
+        self.region = region
+        self.records = records
+        self.sources = sources
+        self.memory = Memory(region.data, region.abi)
+        self._found: list[Finding] = []
+
+    @property
+    def findings(self) -> list[Finding]:
+        """Everything found so far, each once: in the input, the region, the sources and while rendering."""
+        known = self.__dict__.get("knowledge")
+        parts = [*self.source.findings, *self.region.findings, *self._found]
+        if known is not None:
+            parts += [*known.findings, *known.catalog.findings]
+        return list(dict.fromkeys(parts))
+
+    @cached_property
+    def entries(self) -> Entries:
+        """All records with their event id, flags and pid."""
+        entries, findings = gather_entries(self.records, self.memory)
+        self._found += findings
+        return entries
+
+    @cached_property
+    def knowledge(self) -> Knowledge:
+        """What the sources tell; opened when first asked for."""
+        return gather_knowledge(self.region, self.entries, self.memory, self.sources)
+
+    @cached_property
+    def names(self) -> TaskNames:
+        """The task name of each of `entries`."""
+        known = self.knowledge
+        return task_names(self.entries, known.catalog, self.memory, known.saved_cmdlines)
+
+    @property
+    def in_ns(self) -> bool:
+        """Whether time stamps are nanoseconds."""
+        return clock_counts_ns(choose_clock(self.region, self.sources.clock, []))
+
+    def summary(self) -> dict[str, Any]:
+        """What `rbdump info --json` prints; see the README for the keys."""
+        from rbdump.render.report import summarize  # rich is slow to import, and only reports need it
+
+        digest = hashlib.sha256(self.region.data.data).hexdigest()
+        clock = choose_clock(self.region, self.sources.clock, [])
+        return summarize(self.region, self.findings, name=self.source.name, sha256=digest, clock=clock)
+
+    def lines(self, selection: Selection | None = None, *, raw_fields: bool = False) -> Iterator[str]:
+        """The lines of the trace without the ``#`` lines on top; an event may have several (a stack)."""
+        view = self._view(selection or Selection())
+        renderer, bodies = self._text_renderer(raw_fields)
+        for begin in range(0, len(view.entries), SLICE):
+            text = renderer.render(*view.part(begin, begin + SLICE)).decode("utf-8", "surrogateescape")
+            yield from text.splitlines()
+        self._found += bodies.findings
+
+    def events(self, selection: Selection | None = None) -> Iterator[Event]:
+        """The events one by one, with typed fields."""
+        view = self._view(selection or Selection(), fold=False)
+        renderer, bodies = self._json_renderer(raw_fields=False)
+        for begin in range(0, len(view.entries), SLICE):
+            entries, names, _ = view.part(begin, begin + SLICE)
+            for line in renderer.render(entries, names).splitlines():
+                yield Event(**json.loads(line))
+        self._found += bodies.findings
+
+    def write(
+        self,
+        fd: int,
+        selection: Selection | None = None,
+        *,
+        jsonl: bool = False,
+        raw_fields: bool = False,
+        jobs: int = 1,
+    ) -> None:
+        """Write the trace to a file descriptor as text, or as JSON lines; ``jobs`` processes share the rendering.
+
+        ``raw_fields`` prints as the kernel prints the buffer of a last boot. OutputError when writing fails.
+        """
+        view = self._view(selection or Selection(), fold=not jsonl)
+        count = -(-len(view.entries) // SLICE)
+        if jsonl:
+            json_renderer, bodies = self._json_renderer(raw_fields)
+
+            def render(index: int) -> bytes:
+                entries, names, _ = view.part(index * SLICE, (index + 1) * SLICE)
+                return json_renderer.render(entries, names)
+        else:
+            text_renderer, bodies = self._text_renderer(raw_fields)
+            write_all(fd, encode(self._header(len(view.entries))))
+
+            def render(index: int) -> bytes:
+                return text_renderer.render(*view.part(index * SLICE, (index + 1) * SLICE))
+
+        found = write_slices(fd, count, render, lambda: [finding.as_dict() for finding in bodies.findings], jobs)
+        self._found += [Finding(**{**item, "severity": Severity(item["severity"])}) for item in found]
+
+    def _view(self, selection: Selection, *, fold: bool = True) -> _View:
+        known, entries = self.knowledge, self.entries
+        choice = selection.choice(known.catalog, in_ns=known.facts.in_ns)
+        entry_fmts = [known.catalog.by_name(f"ftrace:{name}") for name in ("funcgraph_entry", "fgraph_retaddr_entry")]
+        exit_fmt = known.catalog.by_name("ftrace:funcgraph_exit") if fold else None
+        folded = fold_funcgraph(entries, self.memory, [fmt for fmt in entry_fmts if fmt is not None], exit_fmt)
+        keep = folded.keep
+        epoch = selection.epoch()
+        if epoch is not None:
+            keep = keep & (entries.records.epoch == epoch)
+        if keep.all():
+            rows: npt.NDArray[np.int64] | slice = slice(None)
+        else:
+            rows = np.flatnonzero(keep)
+            entries = entries.select(rows)
+        names = self.names.index[rows]
+        leaf = folded.leaf[rows]
+        chosen, findings = choose(
+            entries,
+            choice,
+            known.catalog,
+            self.memory,
+            lambda: TaskNames(self.names.names, names),
+            string_at=known.facts.string_at,
+            function_range=self._function_range,
+        )
+        self._found += findings
+        return _View(entries.select(chosen), names[chosen], leaf[chosen])
+
+    def _function_range(self, name: str) -> tuple[int, int] | None:
+        """First address, and the one behind the last, of a function by name or by any address inside it."""
+        table = self.knowledge.table
+        if table is None:
+            return None
+        addr = int(name, 16) if name.startswith("0x") else table.addr(name)
+        if addr is None:
+            return None
+        index, offset, size = table.nearest(np.array([addr], np.uint64))
+        if index[0] < 0:
+            return None
+        start = addr - int(offset[0])
+        return start, start + int(size[0])
+
+    def _bodies(self, raw_fields: bool) -> Bodies:
+        known = self.knowledge
+        self._check_clock()
+        return Bodies(
+            known.catalog,
+            known.facts,
+            style_of(self.region.layout.name, known.catalog),
+            self.memory,
+            nr_cpus=len(self.region.cpus),
+            last_boot=self._last_boot() if raw_fields else None,
+            comm_of=self._comm_of,
+        )
+
+    def _last_boot(self) -> LastBoot:
+        known = self.knowledge
+        delta = self.sources.text_delta
+        moved = delta != 0 if delta is not None else known.table is None or known.table.mentions("kaslr")
+        return LastBoot(delta or 0, moved, [module.addr for module in self.region.modules])
+
+    def _check_clock(self) -> None:
+        known = self.knowledge
+        if known.clock is None:
+            text = "the region does not store its trace clock: local is assumed (--clock names another)"
+            self._found.append(Finding(Severity.INFO, "clock-assumed", text))
+
+    def _comm_of(self, pid: int) -> str:
+        return self._comms_by_pid.get(pid, "<...>" if pid else "<idle>")
+
+    @cached_property
+    def _comms_by_pid(self) -> dict[int, str]:
+        pids, first = np.unique(self.entries.pid, return_index=True)
+        seen = self.names.index[first].tolist()
+        return {pid: self.names.names[name] for pid, name in zip(pids.tolist(), seen, strict=True)} | dict(
+            self.knowledge.saved_cmdlines
+        )
+
+    def _text_renderer(self, raw_fields: bool) -> tuple[TraceRenderer, Bodies]:
+        known, bodies = self.knowledge, self._bodies(raw_fields)
+        lazy = style_of(self.region.layout.name, known.catalog).lazy
+        return TraceRenderer(PrefixRenderer(self.names.names, lazy=lazy, in_ns=known.facts.in_ns), bodies), bodies
+
+    def _json_renderer(self, raw_fields: bool) -> tuple[JsonRenderer, Bodies]:
+        known, bodies = self.knowledge, self._bodies(raw_fields)
+        lazy = style_of(self.region.layout.name, known.catalog).lazy
+        return JsonRenderer(known.catalog, bodies, self.memory, self.names.names, lazy=lazy), bodies
+
+    def _header(self, shown: int) -> str:
+        region = self.region
+        origin = Origin(
+            region.layout.name,
+            region.abi,
+            self.knowledge.clock or "local",
+            region.text_addr,
+            region.data_addr,
+            region.kaslr_offset,
+            tuple((module.name, module.addr) for module in region.modules),
+        )
+        return header(shown, len(self.records), sum(cpu.online for cpu in region.cpus), origin)
+
+
+def open(
+    path: str,
+    *,
+    sources: Sources | None = None,
+    offset: int | None = None,
+    strict: bool = False,
+    policy: Policy | None = None,
+) -> Trace:
+    """Open a dump and walk its region.
+
+    ``path``: raw or compressed, ``-`` for stdin. ``offset``: where the region begins, else it is searched for.
+    ``strict``: only what a kernel would have kept after a reboot, as ``policy`` names it (default: by layout).
+    Raises InputError when the file cannot be read, NotARegionError when it holds no region.
+    """
+    if policy is not None and not strict:
+        raise UsageError("a policy goes with strict")
+    source = load_input(path)
+    try:
+        region = open_region(source.data, offset=offset)
+    except NotARegionError as error:
+        raise NotARegionError(f"{source.name}: {error}: it looks like {describe(source.data)}") from None
+    records = walk_region(region, policy=policy or (default_policy(region) if strict else None))
+    return Trace(source, region, records, sources or Sources())
