@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Probes and synthetic events."""
+
+from __future__ import annotations
+
+import struct
+
+from rbdump.render.bodies import LastBoot
+from tests.events.records import Rec, format_text
+from tests.render.scene import BASE, MODULE, render
+
+LONG = "unsigned long __probe_ip"
+PROBE = format_text(
+    "p_open", 1548, (LONG, 8, 8, 0), ("__data_loc char[] name", 16, 4, 1), ("u32 flags", 20, 4, 0)
+).replace('print fmt: ""', r'print fmt: "(%lx) name=\"%s\" flags=0x%x", REC->__probe_ip, __get_str(name), REC->flags')
+BARE = format_text("p_bare", 1549, (LONG, 8, 8, 0)).replace('""', '"(%lx)", REC->__probe_ip')
+RETURN = format_text(
+    "r_read",
+    1550,
+    ("unsigned long __probe_func", 8, 8, 0),
+    ("unsigned long __probe_ret_ip", 16, 8, 0),
+    ("s64 ret", 24, 8, 1),
+).replace('""', '"(%lx <- %lx) ret=%Ld", REC->__probe_func, REC->__probe_ret_ip, REC->ret')
+UPROBE = format_text("u_main", 1551, (LONG, 8, 8, 0)).replace('""', '"(%lx)", REC->__probe_ip')
+SYNTHETIC = format_text(
+    "wake_lat",
+    1552,
+    ("u64 lat", 8, 8, 0),
+    ("pid_t pid", 16, 4, 1),
+    ("s8 small", 24, 1, 1),
+    ("gfp_t gfp", 32, 4, 0),
+    ("char comm[16]", 40, 16, 1),
+    ("__data_loc char[] who", 56, 8, 1),
+)
+STACK = format_text("stacked", 1553, ("__data_loc unsigned long[] stack", 8, 8, 0), ("u32 n", 16, 4, 0))
+EVENTS = [
+    ("kprobes", PROBE),
+    ("mine", BARE),
+    ("kprobes", RETURN),
+    ("uprobes", UPROBE),
+    ("synthetic", SYNTHETIC),
+    ("synthetic", STACK),
+]
+
+
+def test_kprobe_and_a_string_that_could_not_be_read() -> None:
+    def probe(name: bytes, size: int) -> Rec:
+        return Rec(1548, 1, struct.pack("<QII", BASE + 0x110, size << 16 | 24, 0x8000) + name)
+
+    assert render([probe(b"/tmp/x\0", 7), probe(b"", 0), probe(b"/\0", 2)], EVENTS) == [
+        'p_open: (vfs_read+0x10/0x100) name="/tmp/x" flags=0x8000\n',
+        "p_open: (vfs_read+0x10/0x100) name=(fault) flags=0x8000\n",
+        'p_open: (vfs_read+0x10/0x100) name="/" flags=0x8000\n',
+    ]
+
+
+def test_probe_without_arguments_in_a_group_of_its_own() -> None:
+    got = render([Rec(1549, 1, struct.pack("<Q", addr)) for addr in (MODULE + 4, 0x401000)], EVENTS)
+    assert got == ["p_bare: (br_init+0x4/0x40 [bridge])\n", "p_bare: (0x401000)\n"]
+
+
+def test_kretprobe_and_uprobe() -> None:
+    back = Rec(1550, 1, struct.pack("<QQq", BASE + 0x100, BASE + 0x310, -9))
+    user = Rec(1551, 1, struct.pack("<Q", 0x401136))
+    assert render([back, user], EVENTS) == [
+        "r_read: (ksys_read+0x10/0x100 <- vfs_read) ret=-9\n",
+        "u_main: (0x401136)\n",
+    ]
+
+
+def test_synthetic_fields() -> None:
+    body = struct.pack("<Qi4xb7xI4x16sII", 770, -18, -1, 0xCC0, b"sh", 4 << 16 | 64, 0) + b"abc\0"
+    assert render([Rec(1552, 1, body)], EVENTS) == ["wake_lat: lat=770 pid=-18 small=255 gfp=cc0 comm=sh who=abc\n"]
+
+
+def test_synthetic_stack() -> None:
+    body = struct.pack("<IIIIQQQ", 24 << 16 | 24, 0, 5, 0, 2, BASE + 0x110, BASE + 0x210)
+    got = render([Rec(1553, 1, body)], EVENTS)
+    assert got == ["stacked: stack=STACK:\n=> vfs_read+0x10/0x100\n=> vfs_write+0x10/0x100\nn=5\n"]
+
+
+def test_the_next_boot_does_not_know_them() -> None:
+    got = render([Rec(1549, 1, struct.pack("<Q", BASE)), Rec(1552, 1, bytes(60))], EVENTS, last_boot=LastBoot())
+    assert got == ["Unknown type 1549\n", "Unknown type 1552\n"]
