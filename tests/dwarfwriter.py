@@ -1,96 +1,107 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes DWARF 4 type descriptions for one or more compilation units, in an ELF file of either byte order."""
+"""Writes an ELF file with the DWARF of one compilation unit: its ranges and its line table."""
 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
-from rbdump.abi import Abi
-from tests.kowriter import PROGBITS, SectionSpec, elf_file
-
-NAME, SIZE, TYPE, PLACE, VALUE, UPPER, BITS, BIT_PLACE = 0x03, 0x0B, 0x49, 0x38, 0x1C, 0x2F, 0x0D, 0x6B
-STRING, STRP, DATA1, DATA2, SDATA, REF4 = 0x08, 0x0E, 0x0B, 0x05, 0x0D, 0x13
-# code: (tag, children, attributes)
-ABBREVS: dict[int, tuple[int, bool, list[tuple[int, int]]]] = {
-    1: (0x11, True, [(NAME, STRP)]),
-    2: (0x13, True, [(NAME, STRING), (SIZE, DATA1)]),
-    3: (0x0D, False, [(NAME, STRING), (TYPE, REF4), (PLACE, DATA1)]),
-    4: (0x0D, False, [(NAME, STRING), (TYPE, REF4), (BITS, DATA1), (BIT_PLACE, DATA2)]),
-    5: (0x24, False, [(NAME, STRING), (SIZE, DATA1)]),
-    6: (0x0F, False, [(SIZE, DATA1)]),
-    7: (0x04, True, [(NAME, STRING), (SIZE, DATA1)]),
-    8: (0x28, False, [(NAME, STRING), (VALUE, SDATA)]),
-    9: (0x17, True, [(SIZE, DATA1)]),
-    10: (0x0D, False, [(TYPE, REF4), (PLACE, DATA1)]),
-    11: (0x16, False, [(NAME, STRING), (TYPE, REF4)]),
-    12: (0x01, True, [(TYPE, REF4)]),
-    13: (0x21, False, [(UPPER, DATA1)]),
-    14: (0x04, True, [(SIZE, DATA1)]),
-    15: (0x11, True, [(NAME, STRING)]),
-}
+COMP_DIR = "/build/linux"
+_STANDARD_LENGTHS = bytes([0, 1, 1, 1, 1, 0, 0, 0, 1, 0, 0, 1])
 
 
-@dataclass
-class Unit:
-    """One compilation unit; entries are added in order, references are offsets that `add` returned."""
-
-    name: str
-    inline: bool = False
-    """Whether the name stands in the unit itself and not in .debug_str."""
-    entries: list[tuple[int, tuple[str | int, ...]]] = field(default_factory=list)
-    size: int = 0
-
-    def add(self, code: int, *values: str | int) -> int:
-        """One entry; its number, for references."""
-        self.entries.append((code, values))
-        return len(self.entries) - 1
-
-    def end(self) -> None:
-        """The end of an entry's children."""
-        self.entries.append((0, ()))
+def uleb(value: int) -> bytes:
+    out = bytearray()
+    while True:
+        value, low = value >> 7, value & 0x7F
+        out.append(low | (0x80 if value else 0))
+        if not value:
+            return bytes(out)
 
 
-def dwarf_file(abi: Abi, units: list[Unit]) -> bytes:
-    """An ELF executable with the debug sections of these units."""
-    endian = abi.endian
-    strings = bytearray(b"\0")
-    info = b""
-    for unit in units:
-        body = b""
-        offsets: list[int] = []
-        top: tuple[int, tuple[str | int, ...]] = (15 if unit.inline else 1, (unit.name,))
-        for number, (code, values) in enumerate([top, *unit.entries, (0, ())]):
-            if number:
-                offsets.append(11 + len(body))
-            body += bytes([code])
-            for (_, form), value in zip(ABBREVS[code][2] if code else [], values, strict=True):
-                if form == STRING:
-                    body += str(value).encode() + b"\0"
-                elif form == STRP:
-                    body += struct.pack(f"{endian}I", len(strings))
-                    strings += str(value).encode() + b"\0"
-                elif form == DATA1:
-                    body += bytes([int(value)])
-                elif form == DATA2:
-                    body += struct.pack(f"{endian}H", int(value))
-                elif form == SDATA:
-                    body += bytes([int(value) & 0x7F])
-                else:
-                    body += struct.pack(f"{endian}I", offsets[int(value)])
-        head = struct.pack(f"{endian}HIB", 4, 0, abi.long_size)
-        info += struct.pack(f"{endian}I", len(head) + len(body)) + head + body
-    abbrevs = b""
-    for code, (tag, children, attributes) in ABBREVS.items():
-        abbrevs += bytes([code, tag, children])
-        for attribute, form in attributes:
-            abbrevs += bytes([attribute, form])
-        abbrevs += b"\0\0"
-    sections: list[SectionSpec] = [("", 0, 0, b"", 0, 0, 0)]
-    for name, data in (
-        (".debug_info", info),
-        (".debug_abbrev", abbrevs + b"\0"),
-        (".debug_str", bytes(strings)),
-    ):
-        sections.append((name, PROGBITS, 0, data, 0, 0, 1))
-    return elf_file(abi, 62, sections, kind=2)
+def sleb(value: int) -> bytes:
+    out = bytearray()
+    while True:
+        low, value = value & 0x7F, value >> 7
+        done = (value == 0 and not low & 0x40) or (value == -1 and low & 0x40)
+        out.append(low | (0 if done else 0x80))
+        if done:
+            return bytes(out)
+
+
+def sized(body: bytes) -> bytes:
+    return struct.pack("<I", len(body)) + body
+
+
+def line_program(rows: Sequence[tuple[int, int]], end: int) -> bytes:
+    out = b""
+    line = 1
+    for addr, wanted in rows:
+        out += b"\0" + uleb(9) + b"\x02" + struct.pack("<Q", addr)  # DW_LNE_set_address
+        out += b"\x03" + sleb(wanted - line) + b"\x01"  # DW_LNS_advance_line, DW_LNS_copy
+        line = wanted
+    return out + b"\0" + uleb(9) + b"\x02" + struct.pack("<Q", end) + b"\0\x01\x01"  # DW_LNE_end_sequence
+
+
+def line_section(rows: Sequence[tuple[int, int]], end: int, version: int, folder: str, file: str) -> bytes:
+    tables = bytes([1, 1, 1, 251, 14, 13]) + _STANDARD_LENGTHS  # line_base -5, line_range 14, opcode_base 13
+    if version >= 5:
+        tables += bytes([1, 1, 8, 2]) + COMP_DIR.encode() + b"\0" + folder.encode() + b"\0"  # paths as strings
+        tables += bytes([2, 1, 8, 2, 0x0F, 2])  # path, directory number
+        tables += (file.encode() + b"\0" + uleb(1)) * 2
+    else:
+        tables += folder.encode() + b"\0\0" + file.encode() + b"\0" + bytes([1, 0, 0]) + b"\0"
+    head = struct.pack("<H", version) + (bytes([8, 0]) if version >= 5 else b"")
+    return sized(head + struct.pack("<I", len(tables)) + tables + line_program(rows, end))
+
+
+def write_dwarf(
+    rows: Sequence[tuple[int, int]],
+    end: int,
+    *,
+    version: int = 4,
+    folder: str = "kernel/sched",
+    file: str = "core.c",
+    aranges: bool = True,
+    ranges: bool = False,
+) -> bytes:
+    """An ELF file whose unit covers ``rows`` of (address, line) up to ``end``.
+
+    ``ranges`` describes the unit by a range list instead of low and high pc (version 4 only).
+    """
+    low = rows[0][0]
+    attributes = [(0x03, 0x08), (0x1B, 0x08), (0x10, 0x17), (0x11, 0x01), (0x55, 0x17) if ranges else (0x12, 0x07)]
+    abbrev = uleb(1) + uleb(0x11) + b"\0" + b"".join(uleb(a) + uleb(f) for a, f in attributes) + b"\0\0\0"
+    die = uleb(1) + file.encode() + b"\0" + COMP_DIR.encode() + b"\0" + struct.pack("<I", 0)
+    die += struct.pack("<Q", 0) + struct.pack("<I", 0) if ranges else struct.pack("<QQ", low, end - low)
+    head = struct.pack("<HBBI", 5, 1, 8, 0) if version >= 5 else struct.pack("<HIB", version, 0, 8)
+    sections = {
+        ".debug_info": sized(head + die),
+        ".debug_abbrev": abbrev,
+        ".debug_line": line_section(rows, end, version, folder, file),
+    }
+    if aranges:
+        body = struct.pack("<HIBB4x", 2, 0, 8, 0) + struct.pack("<QQQQ", low, end - low, 0, 0)
+        sections[".debug_aranges"] = sized(body)
+    if ranges:
+        sections[".debug_ranges"] = struct.pack("<QQQQQQ", 2**64 - 1, low, 0, end - low, 0, 0)
+    return write_elf(sections)
+
+
+def write_elf(sections: dict[str, bytes]) -> bytes:
+    """An ELF64 little endian executable of these sections and nothing that is loaded."""
+    names = b"\0"
+    headers = [bytes(64)]
+    body = bytearray(64)
+    for name, data in {**sections, ".shstrtab": b""}.items():
+        at = len(names)
+        names += name.encode() + b"\0"
+        if name == ".shstrtab":
+            data = names
+        kind = 3 if name == ".shstrtab" else 1
+        headers.append(struct.pack("<IIQQQQIIQQ", at, kind, 0, 0, len(body), len(data), 0, 0, 1, 0))
+        body += data
+    body[:64] = b"\x7fELF\x02\x01\x01".ljust(16, b"\0") + struct.pack(
+        "<HHIQQQIHHHHHH", 2, 62, 1, 0, 0, len(body), 0, 64, 56, 0, 64, len(headers), len(headers) - 1
+    )
+    return bytes(body) + b"".join(headers)
