@@ -8,7 +8,9 @@ The kernel's own type information, where there is some, is asked first; any othe
 
 from __future__ import annotations
 
-__all__ = ["ENUMERATORS"]
+from rbdump.events.printfmt.nodes import InitList, String
+
+__all__ = ["ENUMERATORS", "KERNEL_STRINGS"]
 
 
 def _count(names: str, first: int = 0, prefix: str = "") -> dict[str, int]:
@@ -119,3 +121,24 @@ ENUMERATORS: dict[str, int] = {
         prefix="EC_RES_",
     ),
 }
+
+
+def _strings(prefix: str, names: str) -> InitList:
+    return InitList(tuple(String(prefix + name) for name in names.split()))
+
+
+KERNEL_STRINGS: dict[str, InitList] = {
+    # drivers/android/binder.c, indexed by the number of the ioctl that is the command (include/uapi/linux/android)
+    "binder_return_strings": _strings(
+        "BR_",
+        "ERROR OK TRANSACTION REPLY ACQUIRE_RESULT DEAD_REPLY TRANSACTION_COMPLETE INCREFS ACQUIRE RELEASE DECREFS "
+        "ATTEMPT_ACQUIRE NOOP SPAWN_LOOPER FINISHED DEAD_BINDER CLEAR_DEATH_NOTIFICATION_DONE FAILED_REPLY",
+    ),
+    "binder_command_strings": _strings(
+        "BC_",
+        "TRANSACTION REPLY ACQUIRE_RESULT FREE_BUFFER INCREFS ACQUIRE RELEASE DECREFS INCREFS_DONE ACQUIRE_DONE "
+        "ATTEMPT_ACQUIRE REGISTER_LOOPER ENTER_LOOPER EXIT_LOOPER REQUEST_DEATH_NOTIFICATION "
+        "CLEAR_DEATH_NOTIFICATION DEAD_BINDER_DONE TRANSACTION_SG REPLY_SG",
+    ),
+}
+"""Arrays of strings of the kernel that print fmts index."""

@@ -15,7 +15,7 @@ from rbdump.events.printfmt import functions, integers, memory, statements
 from rbdump.events.printfmt import nodes as n
 from rbdump.events.printfmt.context import Context, Tables
 from rbdump.events.printfmt.ctype import CType, TypeTable, common_type, promoted, wrap
-from rbdump.events.printfmt.enumerators import ENUMERATORS
+from rbdump.events.printfmt.enumerators import ENUMERATORS, KERNEL_STRINGS
 from rbdump.events.printfmt.nodes import UnsupportedPrintFmt
 from rbdump.events.printfmt.values import Code, Int, Mem, Seq, Table, Text, Value
 from rbdump.events.variables import PAGE_BASE
@@ -91,6 +91,8 @@ class Evaluator(Context):
         for field in self.fmt.fields:
             if field.type == name and field.size in (1, 2, 4, 8):
                 return CType("int", field.size, field.signed)
+        if name in ("phys_addr_t", "dma_addr_t", "resource_size_t") and self.types.long_size == 8:
+            return self.types.u64
         if behind_pointer:
             return CType("struct", 0, name=name)
         raise UnsupportedPrintFmt(f"the type {name!r} is not known")
@@ -129,13 +131,18 @@ class Evaluator(Context):
             return Mem(self.types.void, 0, self.code.let("rows.length", "n"), "the record")
         if name in ("p", "s", "seq"):
             return Seq()
+        if name == "ret":
+            # the variable of the kernel's output function itself, which holds TRACE_TYPE_HANDLED when it prints
+            return Int(self.types.int, 1)
+        if name in KERNEL_STRINGS:
+            return Table(KERNEL_STRINGS[name])
         if name in ("true", "false"):
             return Int(self.types.int, int(name == "true"))
         if name == "NULL":
             return Int(self.types.void.pointer(self.types.long_size), 0)
         if name in _PAGE_MAPS and self.page_base is not None:
             return Int(self.types.ulong if name == "vmemmap_base" else self.page_pointer, self.page_base)
-        if name == "__pv_phys_pfn_offset" and self.page_base is not None:
+        if name in ("__pv_phys_pfn_offset", "__pv_phys_offset") and self.page_base is not None:
             return Int(self.types.ulong, 0)  # the base is that of frame 0 already
         known = self.facts.hz if name == "HZ" else self.facts.variables.get(name)
         if known is not None:
@@ -152,6 +159,10 @@ class Evaluator(Context):
 
     def _member(self, node: n.Node) -> Value:
         assert isinstance(node, n.Member)
+        if isinstance(node.of, n.Cast) and isinstance(node.of.of, n.InitList):
+            for item in node.of.of.items:  # ((ktime_t) { .tv64 = x }).tv64
+                if isinstance(item, n.Designated) and item.name == node.name:
+                    return self.value(item.of)
         if not (isinstance(node.of, n.Ident) and node.of.name in _RECORD):
             raise UnsupportedPrintFmt(f"the layout of the structure that has the member {node.name!r} is not known")
         return memory.field_value(self, self.field(node.name))
@@ -258,6 +269,8 @@ class Evaluator(Context):
 
     def _sizeof(self, node: n.Node) -> Value:
         assert isinstance(node, n.Sizeof)
+        if isinstance(node.of, n.Index) and isinstance(self.value(node.of.of), Table):
+            return Int(self.types.ulong, 16)
         to = self.resolve(node.of) if isinstance(node.of, n.TypeName) else self.type_of(self.value(node.of))
         if not to.size and "{" not in to.name:
             raise UnsupportedPrintFmt(f"the size of {to.name or 'this'} is not known")

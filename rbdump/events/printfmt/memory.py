@@ -57,10 +57,22 @@ def field_value(ev: Context, field: Field) -> Value:
         assert of.target is not None
         if not field.size:  # a flexible array takes the rest of the record
             return Mem(of.target, field.offset, ev.code.let(f"rows.length - {field.offset}", "a"), field.name)
-        return Mem(of.target, field.offset, field.size, field.name)
+        return Mem(of.target, *_place(field, of.target.size), field.name)
     if of.kind == "struct" or of.size not in _INTEGER_SIZES or of.size != field.size:
         return Mem(CType("struct", field.size, name=of.name), field.offset, field.size, field.name)
     return Int(of, None, ev.code.let(f"rows.integers({field.offset}, {of.size}, signed={of.signed})"))
+
+
+def _place(field: Field, size: int) -> tuple[int, int]:
+    """Offset and bytes of a fixed array.
+
+    A field declared as ``__field(type, name[n])`` is described by offsetof(name[n]) and sizeof(name[n]): an element
+    behind the array that the record holds.
+    """
+    declared = field.type.partition("[")[2].rstrip("] ")
+    if field.size == size and declared.isdigit() and int(declared) > 1 and size * int(declared) <= field.offset:
+        return field.offset - size * int(declared), size * int(declared)
+    return field.offset, field.size
 
 
 def dynamic(ev: Context, name: str) -> tuple[Mem, Int]:
@@ -122,6 +134,13 @@ def index(ev: Context, of: Value, at: Int) -> Value:
             return Int(ev.types.char, raw[at.const] if 0 <= at.const < len(raw) else 0)
         position = f"np.clip({integers.array(at)}.astype(i8), 0, {len(raw) - 1})"
         return Int(ev.types.char, None, ev.code.let(f"np.frombuffer({table}, i1)[{position}]"))
+    if isinstance(of, Table) and at.const is None:
+        items = [as_text(ev, ev.value(item)).const for item in of.items.items]
+        names = ev.code.bind(tuple(items), "strings")
+        positions = ev.code.items(ev.code.let(integers.array(at)))
+        if None in items:
+            raise UnsupportedPrintFmt("an element of a table is read whose number is not constant")
+        return Text(None, ev.code.let(f"[{names}[i] if 0 <= i < {len(items)} else '' for i in {positions}]", "s"))
     if isinstance(of, Table) and at.const is not None and 0 <= at.const < len(of.items.items):
         return ev.value(of.items.items[at.const])
     if isinstance(of, Int) and of.type.kind == "pointer":

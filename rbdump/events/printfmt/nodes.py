@@ -16,6 +16,7 @@ __all__ = [
     "Comma",
     "Cond",
     "Declare",
+    "Designated",
     "Evaluate",
     "Ident",
     "If",
@@ -146,6 +147,14 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class Designated:
+    """``.name = of`` in a brace list."""
+
+    name: str
+    of: Node
+
+
+@dataclass(frozen=True, slots=True)
 class InitList:
     """``{ a, b }`` of a flag table or an array."""
 
@@ -211,6 +220,7 @@ Node = (
     | Sizeof
     | Call
     | InitList
+    | Designated
     | StatementExpr
     | TypeName
 )

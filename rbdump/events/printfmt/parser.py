@@ -110,9 +110,7 @@ class Parser(DeclarationParser):
             self.at += 1
             to = self.type_name()
             self.expect(")")
-            if self.ahead("{"):
-                raise self.fail("an operand (compound literals are not supported)")
-            return n.Cast(to, self.unary())
+            return self.postfix(n.Cast(to, self.braces())) if self.ahead("{") else n.Cast(to, self.unary())
         return self.postfix(self.primary())
 
     def postfix(self, of: n.Node) -> n.Node:
@@ -150,7 +148,12 @@ class Parser(DeclarationParser):
         self.expect("{")
         items: list[n.Node] = []
         while not self.accept("}"):
-            items.append(self.braces() if self.ahead("{") else self.assignment())
+            if self.accept("."):
+                name = self.name()
+                self.expect("=")
+                items.append(n.Designated(name, self.assignment()))
+            else:
+                items.append(self.braces() if self.ahead("{") else self.assignment())
             if not self.accept(","):
                 self.expect("}")
                 break
