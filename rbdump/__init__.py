@@ -1,6 +1,100 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Offline forensic analyzer for raw dumps of persistent ftrace ring buffers."""
+"""Offline forensic analyzer for raw dumps of persistent (boot-mapped) ftrace ring buffers.
+
+trace = rbdump.open("region.bin", vmlinux="vmlinuz-6.12.43")
+for line in trace.lines(rbdump.Selection(events=("sched:*",), last=20)):
+    print(line)
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from rbdump.errors import (
+    ExitStatus,
+    InputError,
+    NotARegionError,
+    OutputError,
+    RbdumpError,
+    SourceError,
+    UsageError,
+    WrongImageError,
+)
+from rbdump.findings import Finding, Severity
+
+if TYPE_CHECKING:
+    from rbdump.analysis.selection import Selection
+    from rbdump.analysis.trace import Event, Trace
+    from rbdump.ring import Policy
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "Event",
+    "ExitStatus",
+    "Finding",
+    "InputError",
+    "NotARegionError",
+    "OutputError",
+    "RbdumpError",
+    "Selection",
+    "Severity",
+    "SourceError",
+    "Trace",
+    "UsageError",
+    "WrongImageError",
+    "open",
+]
+
+
+def open(
+    path: str,
+    *,
+    vmlinux: str | Sequence[str] = (),
+    modules: str | None = None,
+    tracefs: str | Sequence[str] = (),
+    kallsyms: str | None = None,
+    text_addr: int | None = None,
+    text_delta: int | None = None,
+    clock: str | None = None,
+    force: bool = False,
+    cache: bool = True,
+    offset: int | None = None,
+    strict: bool = False,
+    policy: Policy | None = None,
+) -> Trace:
+    """Open a dump, raw or compressed, and walk its region; the keywords are the options of `rbdump parse`.
+
+    Raises InputError when the file cannot be read, NotARegionError when it holds no region. Sources are opened when
+    they are first needed: SourceError then says that one cannot be used, WrongImageError that an image is not that of
+    the kernel which wrote the region.
+    """
+    from rbdump.analysis.sources import Sources
+    from rbdump.analysis.trace import open_trace
+
+    sources = Sources(
+        tracefs=(tracefs,) if isinstance(tracefs, str) else tuple(tracefs),
+        kallsyms=kallsyms,
+        vmlinux=(vmlinux,) if isinstance(vmlinux, str) else tuple(vmlinux),
+        modules=modules,
+        text_addr=text_addr,
+        text_delta=text_delta,
+        clock=clock,
+        force=force,
+        cache=cache,
+    )
+    return open_trace(path, sources, offset=offset, strict=strict, policy=policy)
+
+
+def __getattr__(name: str) -> Any:
+    # numpy and the rest of the library are imported when they are first needed: `rbdump --help` is quick without
+    if name in ("Event", "Trace"):
+        from rbdump.analysis import trace
+
+        return getattr(trace, name)
+    if name == "Selection":
+        from rbdump.analysis.selection import Selection
+
+        return Selection
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

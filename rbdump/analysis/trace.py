@@ -16,7 +16,7 @@ import numpy.typing as npt
 from rbdump.analysis.jobs import write_all, write_slices
 from rbdump.analysis.selection import Selection
 from rbdump.analysis.sources import Knowledge, Sources, choose_clock, clock_counts_ns, gather_knowledge
-from rbdump.errors import NotARegionError, UsageError
+from rbdump.errors import NotARegionError
 from rbdump.events.choose import choose
 from rbdump.events.comms import TaskNames, task_names
 from rbdump.events.entries import Entries, gather_entries
@@ -31,7 +31,7 @@ from rbdump.render.style import style_of
 from rbdump.render.trace import Origin, TraceRenderer, encode, header
 from rbdump.ring import Policy, RecordTable, Region, default_policy, open_region, walk_region
 
-__all__ = ["Event", "Trace", "open"]
+__all__ = ["Event", "Trace", "open_trace"]
 
 SLICE = 1 << 15
 """Rows that are rendered at a time: bounds the memory, and is what workers take in turn."""
@@ -282,26 +282,18 @@ class Trace:
         return header(shown, len(self.records), sum(cpu.online for cpu in region.cpus), origin)
 
 
-def open(
-    path: str,
-    *,
-    sources: Sources | None = None,
-    offset: int | None = None,
-    strict: bool = False,
-    policy: Policy | None = None,
+def open_trace(
+    path: str, sources: Sources, *, offset: int | None = None, strict: bool = False, policy: Policy | None = None
 ) -> Trace:
-    """Open a dump and walk its region.
+    """Open a dump and walk its region; `rbdump.open` documents the rest.
 
-    ``path``: raw or compressed, ``-`` for stdin. ``offset``: where the region begins, else it is searched for.
-    ``strict``: only what a kernel would have kept after a reboot, as ``policy`` names it (default: by layout).
-    Raises InputError when the file cannot be read, NotARegionError when it holds no region.
+    ``offset``: where the region begins, else it is searched for. ``strict``: only what a kernel would have kept after
+    a reboot, as ``policy`` names it (default: by layout).
     """
-    if policy is not None and not strict:
-        raise UsageError("a policy goes with strict")
     source = load_input(path)
     try:
         region = open_region(source.data, offset=offset)
     except NotARegionError as error:
-        raise NotARegionError(f"{source.name}: {error}: it looks like {describe(source.data)}") from None
+        raise NotARegionError(f"{source.name}: {error}; it looks like {describe(source.data)}") from None
     records = walk_region(region, policy=policy or (default_policy(region) if strict else None))
-    return Trace(source, region, records, sources or Sources())
+    return Trace(source, region, records, sources)

@@ -9,8 +9,10 @@ from typing import Annotated
 
 import typer
 
+import rbdump
 from rbdump.cli import options
 from rbdump.errors import OutputError
+from rbdump.findings import Severity
 
 __all__ = ["info", "show"]
 
@@ -26,11 +28,9 @@ def info(region: options.Region, as_json: Json = False, offset: options.Offset =
 
 def show(path: str, offset: int | None, as_json: bool) -> bool:
     """Print the report; False when a finding says that the evidence is damaged."""
-    from rbdump.analysis.trace import open as open_trace
-    from rbdump.findings import Severity
     from rbdump.render.report import print_report
 
-    trace = open_trace(path, offset=offset)
+    trace = rbdump.open(path, offset=offset)
     summary = trace.summary()
     try:
         if as_json:

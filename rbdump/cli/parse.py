@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+import rbdump
 from rbdump.cli import options
 from rbdump.cli.reporting import report_findings
 
@@ -157,28 +158,22 @@ def parse(
 
     Findings about damage go to stderr; the exit status is 0 even then (`rbdump check` fails on damage).
     """
-    from rbdump.analysis.selection import Selection
-    from rbdump.analysis.sources import Sources
-    from rbdump.analysis.trace import open as open_trace
-
-    trace = open_trace(
+    trace = rbdump.open(
         region,
-        sources=Sources(
-            tracefs=tuple(tracefs or ()),
-            kallsyms=kallsyms,
-            vmlinux=tuple(vmlinux or ()),
-            modules=modules,
-            text_addr=text_addr,
-            text_delta=text_delta,
-            clock=clock,
-            force=force,
-            cache=not no_cache,
-        ),
+        vmlinux=vmlinux or (),
+        modules=modules,
+        tracefs=tracefs or (),
+        kallsyms=kallsyms,
+        text_addr=text_addr,
+        text_delta=text_delta,
+        clock=clock,
+        force=force,
+        cache=not no_cache,
         offset=offset,
         strict=strict or policy is not None,
         policy=policy.value if policy else None,
     )
-    selection = Selection(
+    selection = rbdump.Selection(
         cpus=tuple(cpu or ()),
         events=tuple(event or ()),
         pids=tuple(pid or ()),
