@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rbdump.abi import Abi
+from rbdump.kernel.aliases import kallsyms_order
 from rbdump.kernel.elf import Section, Vmlinux
 from rbdump.kernel.symboldata import Names, SymbolData
 
@@ -34,7 +35,6 @@ _IGNORED = re.compile(
     rb"|.*(?:_from_arm|_from_thumb|_veneer)\Z|.*\.(?:long|plt)_branch\.",
     re.DOTALL,
 )
-_PROVIDED = re.compile(rb"__(?:start_|stop_|end_)|__.*(?:_start|_end)\Z", re.DOTALL)
 
 
 def symtab_symbols(vmlinux: Vmlinux) -> SymbolData | None:
@@ -61,7 +61,7 @@ def symtab_symbols(vmlinux: Vmlinux) -> SymbolData | None:
     raw = [names.raw(row) for row in range(len(names))]
     keep &= np.fromiter((not _IGNORED.match(name) for name in raw), np.bool_, len(raw))
     rows = np.flatnonzero(keep)
-    order = rows[_kallsyms_order(addrs[rows], letters[rows], [raw[row] for row in rows.tolist()])]
+    order = rows[kallsyms_order(addrs[rows], letters[rows], [raw[row] for row in rows.tolist()])]
     addrs = addrs[order]
     if not len(addrs):
         return None
@@ -118,29 +118,6 @@ def _section_letter(section: Section) -> str:
     if section.type == "SHT_NOBITS":
         return "b"
     return "d" if section.flags & _SHF_WRITE else "r"
-
-
-def _kallsyms_order(
-    addrs: npt.NDArray[np.uint64], letters: npt.NDArray[np.uint8], names: list[bytes]
-) -> npt.NDArray[np.int64]:
-    """By address; then strong before weak, plain before linker-provided, few leading underscores, and by name."""
-    order = np.argsort(addrs, kind="stable")
-    ranked = order.tolist()
-    ties = np.flatnonzero(addrs[order][1:] == addrs[order][:-1]).tolist()
-    done = 0
-    for tie in ties:
-        if tie < done:
-            continue
-        end = tie + 1
-        while end < len(ranked) and addrs[ranked[end]] == addrs[ranked[tie]]:
-            end += 1
-        ranked[tie:end] = sorted(ranked[tie:end], key=lambda row: _rank(names[row], int(letters[row])))
-        done = end
-    return np.array(ranked, np.int64)
-
-
-def _rank(name: bytes, letter: int) -> tuple[bool, bool, int, bytes]:
-    return letter in b"wW", bool(_PROVIDED.match(name)), len(name) - len(name.lstrip(b"_")), name
 
 
 def _per_cpu_offsets(addrs: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_] | None:

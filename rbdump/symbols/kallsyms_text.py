@@ -15,6 +15,7 @@ import numpy.typing as npt
 from rbdump.errors import SourceError
 from rbdump.findings import Finding, Severity
 from rbdump.inputs import open_bytes
+from rbdump.kernel.aliases import kallsyms_order
 from rbdump.kernel.symboldata import Names
 from rbdump.symbols.table import SymbolTable
 
@@ -66,19 +67,34 @@ def parse_kallsyms(text: bytes, *, name: str = "symbol list") -> SymbolTable:
         )
     tabs = np.flatnonzero(octets == 0x09)
     owners, modules, name_ends = _modules(text, starts, ends, tabs)
+    names, types = Names(text, starts + (width + 3), name_ends), octets[starts + (width + 1)]
+    order = None if modules else _order_of_aliases(addrs, names, types)
+    if order is not None:
+        addrs, names, types, owners = addrs[order], names.select(order), types[order], owners[order]
     findings = []
     if skipped:
         message = f"{name}: {skipped} lines are not symbol lines and were left out"
         findings.append(Finding(Severity.WARNING, "kallsyms-lines-skipped", message))
     return SymbolTable(
         addrs,
-        Names(text, starts + (width + 3), name_ends),
-        types=octets[starts + (width + 1)],
+        names,
+        types=types,
         owners=owners,
         modules=modules,
         origin=name,
         findings=findings,
     )
+
+
+def _order_of_aliases(addrs: npt.NDArray[np.uint64], names: Names, types: Octets) -> Index | None:
+    """The rows in the kernel's order when the text has that of nm(1), a System.map: aliases by name; else None."""
+    ties = np.flatnonzero(addrs[1:] == addrs[:-1])
+    if any(names.raw(tie) > names.raw(tie + 1) for tie in ties.tolist()):
+        return None
+    order = np.arange(len(addrs))
+    rows = np.unique(np.concatenate([ties, ties + 1]))
+    order[rows] = rows[kallsyms_order(addrs[rows], types[rows], [names.raw(row) for row in rows.tolist()])]
+    return order
 
 
 def _whole_lines(octets: Octets, starts: Index, ends: Index, width: int) -> tuple[Index, Index, int]:

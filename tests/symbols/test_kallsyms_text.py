@@ -69,3 +69,14 @@ def test_damaged_text_is_read_or_refused(edits: list[tuple[int, int]]) -> None:
     except RbdumpError:
         return
     assert len(list(table.names)) == len(table.addrs) == len(table.types) == len(table.owners)
+
+
+def test_a_system_map_gets_the_order_of_the_kernel() -> None:
+    """nm sorts aliases by name; the kernel lists the plainest first, and that is the one it prints."""
+    text = b"ffffffff81000000 T _stext\nffffffff81000000 T _text\nffffffff81000000 T startup_64\n"
+    assert list(load_kallsyms(text + b"ffffffff81000010 B _end\n").names)[:3] == ["startup_64", "_stext", "_text"]
+
+
+def test_the_order_of_the_kernel_stays() -> None:
+    text = b"ffffffff81000000 T zebra\nffffffff81000000 T antelope\nffffffff81000010 B _end\n"
+    assert list(load_kallsyms(text).names) == ["zebra", "antelope", "_end"]
