@@ -71,13 +71,17 @@ def _spell_bytes(fmt: EventFormat, field: Field, abi: Abi) -> Callable[[bytes], 
     return lambda raw: _list(raw, dtype)
 
 
+def _takes_rest(fmt: EventFormat, field: Field) -> bool:
+    """The field goes on to the end of the record; a kernel stack does, though its format names eight callers."""
+    return field.size == 0 or (fmt.system, fmt.name, field.name) == ("ftrace", "kernel_stack", "caller")
+
+
 def _values(fmt: EventFormat, field: Field, abi: Abi) -> Values:
     """JSON text of a field, for rows that are long enough for it."""
     if field.is_data_loc or field.is_rel_loc:
         located = _spell_bytes(fmt, field, abi)
         return lambda rows: ["null" if raw is None else located(raw) for raw in dynamic_bytes(rows, field)]
-    takes_rest = field.size == 0 or (fmt.system, fmt.name, field.name) == ("ftrace", "kernel_stack", "caller")
-    if takes_rest:
+    if _takes_rest(fmt, field):
         spell = _spell_bytes(fmt, field, abi)
         return lambda rows: [spell(raw) for raw in tails(rows, field.offset)]
     if field.array_length is not None or field.size not in (1, 2, 4, 8):
@@ -165,7 +169,7 @@ class JsonRenderer:
         abi = self._memory.abi
         columns = []
         for field in fmt.fields:
-            least = field.offset if field.size == 0 or fmt.name == "kernel_stack" else field.offset + field.size
+            least = field.offset + (0 if _takes_rest(fmt, field) else field.size)
             columns.append(_safe(field, _values(fmt, field, abi), least))
         keys = [quoted(field.name).replace("%", "%%") for field in fmt.fields]
         event = quoted(f"{fmt.system}:{fmt.name}").replace("%", "%%")

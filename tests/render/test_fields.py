@@ -95,14 +95,14 @@ def test_what_lies_behind_the_record_overflows(style: object) -> None:
     ],
 )
 def test_addresses_are_moved_as_the_reader_moves_them(addr: int, delta: int, text: str) -> None:
-    got = fields(Rec(300, 1, body(ptr=addr)), style=NEW, last_boot=LastBoot(delta, [MODULE]))
+    got = fields(Rec(300, 1, body(ptr=addr)), style=NEW, last_boot=LastBoot(delta, modules=[MODULE]))
     assert f" ptr={text} raw=" in got
 
 
 def test_functions_are_moved_wherever_they_lead_before_the_scratch_had_modules() -> None:
     call = Rec(1, 1, struct.pack("<QQ", MODULE + 4, BASE + 0x310))
     assert render([call], last_boot=LastBoot(0x5000)) == [f"{MODULE + 0x5004:#x} <-ksys_read\n"]
-    late = render([call], style=NEW, numbering=21, last_boot=LastBoot(0x5000, [MODULE]))
+    late = render([call], style=NEW, numbering=21, last_boot=LastBoot(0x5000, modules=[MODULE]))
     assert late == [f"{MODULE + 4:#x} <-ksys_read\n"]
 
 
