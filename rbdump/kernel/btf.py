@@ -9,7 +9,7 @@ through the string section, so that a look-up decodes one type and not all of th
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -93,17 +93,20 @@ class Btf:
 
     def constant(self, name: str) -> int | None:
         """The value of the enumeration constant ``name`` of any enumeration, named or not."""
-        offset = self._string_offset(name)
-        if offset is None:
-            return None
-        positions = np.flatnonzero(self._words == offset)
+        return self.constants((name,)).get(name)
+
+    def constants(self, names: Iterable[str]) -> dict[str, int]:
+        """The values of those of ``names`` that are enumeration constants, looked up all at once."""
+        wanted = {offset: name for name in names if (offset := self._string_offset(name)) is not None}
+        if not wanted or not len(self._starts):
+            return {}
+        positions = np.flatnonzero(np.isin(self._words, np.array(list(wanted), np.uint32)))
         owners = np.searchsorted(self._starts, positions, side="right") - 1
-        for type_id in (owners[owners >= 0] + 1).tolist():
-            if self._kinds[type_id - 1] in (ENUM, ENUM64):
-                for constant, value in self._enumerators(type_id):
-                    if constant == name:
-                        return value
-        return None
+        found: dict[str, int] = {}
+        for row in np.unique(owners[np.isin(self._kinds[owners], (ENUM, ENUM64))]).tolist():
+            for constant, value in self._enumerators(row + 1):
+                found.setdefault(constant, value)
+        return {name: found[name] for name in wanted.values() if name in found}
 
     def function(self, name: str) -> FunctionProto | None:
         """The parameters of function ``name``; None when the image knows no such function."""

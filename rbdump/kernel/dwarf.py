@@ -8,6 +8,7 @@ is known to the units below kernel/trace/, so those are searched, one at a time 
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -101,6 +102,11 @@ class Dwarf:
         while name not in self._constants and self._next_unit():
             pass
         return self._constants.get(name)
+
+    def constants(self, names: Iterable[str]) -> dict[str, int]:
+        """The values of those of ``names`` that are enumeration constants in the units of tracing."""
+        found = {name: self.constant(name) for name in names}
+        return {name: value for name, value in found.items() if value is not None}
 
     # -- decoding -----------------------------------------------------------------------------------------------
 

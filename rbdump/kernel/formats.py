@@ -28,9 +28,9 @@ from rbdump.kernel.typeinfo import TypeSource
 __all__ = ["ImageEvent", "ImageFormats", "image_formats", "read_formats"]
 
 MAX_EVENT_ID = 65535
-CACHE_NAME = "formats-1.json"
+CACHE_NAME = "formats-2.json"
 """Raise the number with every change of what `ImageFormats.to_bytes` says."""
-NAME = re.compile(r'"(?:[^"\\]|\\.)*"|(?:->|\.)\s*\w+|\b([A-Za-z_]\w*)\b(?!\s*\()', re.DOTALL)
+NAME = re.compile(r'"(?:[^"\\]|\\.)*"|(?:->|\.)\s*\w+|__get_\w+\(\s*\w+|\b([A-Za-z_]\w*)\b(?!\s*\()', re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,5 +221,4 @@ def _constants(events: list[ImageEvent], types: TypeSource) -> dict[str, int]:
     for event in events:
         begin = event.text.rfind("\nprint fmt: ") + len("\nprint fmt: ")
         names.update(dict.fromkeys(name for name in NAME.findall(event.text, begin) if name))
-    found = {name: types.constant(name) for name in names if name.isupper()}
-    return {name: value for name, value in found.items() if value is not None}
+    return types.constants(names)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -75,3 +76,6 @@ class TypeSource(Protocol):
 
     def constant(self, name: str) -> int | None:
         """The value of an enumeration constant."""
+
+    def constants(self, names: Iterable[str]) -> dict[str, int]:
+        """The values of those of ``names`` that are enumeration constants."""

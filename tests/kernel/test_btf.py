@@ -62,6 +62,7 @@ def test_constants_have_their_sign_and_width(endian: str) -> None:
     assert btf.constant("MINUS") == -(1 << 40)
     assert btf.constant("task") is None
     assert btf.constant("ABSENT") is None
+    assert btf.constants(["MINUS", "task", "ABSENT", "RUNNING", "left"]) == {"RUNNING": 0, "MINUS": -(1 << 40)}
     assert btf.enum("task") == {}
 
 

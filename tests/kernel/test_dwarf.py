@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rbdump.abi import Abi
 from rbdump.errors import SourceError
 from rbdump.kernel.dwarf import Dwarf
-from tests.dwarfwriter import Unit, dwarf_file
+from tests.typeswriter import Unit, dwarf_file
 
 ABIS = pytest.mark.parametrize("abi", [Abi("little", 8), Abi("big", 8), Abi("little", 4), Abi("big", 4)])
 

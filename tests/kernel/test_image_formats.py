@@ -94,10 +94,10 @@ def test_the_second_run_reads_the_cache_only(tmp_path: Path, monkeypatch: pytest
 
 def test_a_broken_cache_is_not_believed(tmp_path: Path) -> None:
     image = cached_image(tmp_path)
-    image.cache.store("formats-1.json", b'{"events": 1}')
+    image.cache.store("formats-2.json", b'{"events": 1}')
     formats = image_formats(image)  # type: ignore[arg-type]
     assert len(formats.events) == 1
-    stored = image.cache.load("formats-1.json")
+    stored = image.cache.load("formats-2.json")
     assert stored is not None
     assert ImageFormats.from_bytes(stored) == formats
 
