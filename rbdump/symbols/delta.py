@@ -28,7 +28,7 @@ from rbdump.ring.region import Region, ScratchModule
 from rbdump.symbols.code import CodeMap, Tally
 from rbdump.symbols.table import SymbolTable
 
-__all__ = ["BootAddresses", "TextDelta", "boot_table", "given_delta", "infer_delta", "stated_delta"]
+__all__ = ["X86_IMAGES", "BootAddresses", "TextDelta", "boot_table", "given_delta", "infer_delta", "stated_delta"]
 
 Addrs = npt.NDArray[np.uint64]
 
@@ -42,7 +42,7 @@ _MAX_CANDIDATES = 48
 _MIN_VOTES = 6
 _MIN_RATIO = 4.0
 _MIN_SHARE = 0.6
-_X86_IMAGES = 0xFFFF_FFFF_8000_0000
+X86_IMAGES = 0xFFFF_FFFF_8000_0000
 """Where x86-64 kernels are linked and moved, and no other machine's."""
 _GRANULES = {"x86-64": 2 << 20, "i386": 2 << 20, "aarch64": 64 << 10, "riscv": 2 << 20, "ppc64le": 16 << 10}
 """What KASLR moves a kernel by multiples of (CONFIG_PHYSICAL_ALIGN is at least 2 MiB on x86); else whole pages."""
@@ -174,7 +174,7 @@ def _checked(value: int, how: str, abi: Abi) -> TextDelta:
 
 
 def _granule(code: CodeMap) -> int:
-    if not code.machine and code.start >= _X86_IMAGES:
+    if not code.machine and code.start >= X86_IMAGES:
         return _GRANULES["x86-64"]
     return _GRANULES.get(code.machine, _PAGE)
 

@@ -15,10 +15,20 @@ import numpy.typing as npt
 
 from rbdump.errors import UsageError, WrongImageError
 from rbdump.findings import Finding, Severity
+from rbdump.kernel.symboldata import SymbolData
 from rbdump.symbols.code import CodeMap, Landing, Tally
-from rbdump.symbols.delta import BootAddresses, TextDelta, given_delta, infer_delta, stated_delta
+from rbdump.symbols.delta import (
+    X86_IMAGES,
+    BootAddresses,
+    TextDelta,
+    boot_table,
+    given_delta,
+    infer_delta,
+    stated_delta,
+)
+from rbdump.symbols.table import SymbolTable
 
-__all__ = ["AddressCheck", "Fit", "Verdict", "check_addresses", "fit_image"]
+__all__ = ["AddressCheck", "Fit", "Verdict", "check_addresses", "fit_image", "fit_list"]
 
 Addrs = npt.NDArray[np.uint64]
 
@@ -132,6 +142,34 @@ def fit_image(
     return Fit(delta, check, tuple(findings))
 
 
+def fit_list(
+    table: SymbolTable,
+    boot: BootAddresses,
+    words: Addrs,
+    counts: npt.NDArray[np.int64],
+    *,
+    name: str,
+    text_addr: int | None = None,
+    force: bool = False,
+) -> tuple[SymbolTable, tuple[Finding, ...]]:
+    """A symbol list where the last boot had it: /proc/kallsyms of that boot stays, a System.map is moved.
+
+    The list of another boot of the same kernel is moved too, without its modules. Raises as `fit_image` does.
+    """
+    core = table.owners < 0
+    types = table.types[core]
+    absolute = np.isin(types, np.frombuffer(b"aA", np.uint8))
+    data = SymbolData(table.addrs[core], table.names.select(core), types, table.origin, absolute)
+    fit = fit_image(CodeMap(data), boot, words, counts, name=name, text_addr=text_addr, force=force)
+    if fit.delta is None or fit.delta.value == 0:
+        return table, tuple(finding for finding in fit.findings if finding.severity is Severity.ERROR)
+    findings = [*fit.findings]
+    if table.modules:
+        message = f"{name} is of another boot: the symbols of its modules ({', '.join(table.modules)}) are not used"
+        findings.append(Finding(Severity.WARNING, "symbols-of-another-boot", message))
+    return boot_table(data, fit.delta.value), tuple(findings)
+
+
 def _by_everything(code: CodeMap, link: Addrs, tally: Tally) -> tuple[Verdict, str]:
     if tally.total < _MIN_ADDRESSES:
         return Verdict.OPEN, ""
@@ -150,7 +188,10 @@ def _by_functions(link: Addrs, tally: Tally) -> tuple[Verdict, str]:
     pointers = aligned - (len(link) - aligned) / (_FUNCTION_ALIGN - 1)
     if tally.functions >= max(4, 4 * tally.chance, _MIN_SHARE * pointers):
         return Verdict.RIGHT, ""
-    if pointers >= max(_MIN_ADDRESSES, len(link) / 4) and tally.functions < pointers / 2:
+    # Where instructions are aligned, so are the places behind calls, and nothing can be said.
+    unaligned = int(np.count_nonzero(link % np.uint64(4)))
+    x86 = unaligned >= (len(link) - aligned) / 2 and int(link[0]) >= X86_IMAGES if len(link) else False
+    if x86 and pointers >= max(_MIN_ADDRESSES, len(link) / 4) and tally.functions < pointers / 2:
         return Verdict.WRONG, f"about {pointers:.0f} of them ought to be functions"
     return Verdict.OPEN, "without the image only function starts can be checked"
 
@@ -183,7 +224,7 @@ def _misfit(code: CodeMap, boot: BootAddresses) -> str:
     writes_b = symbols.addr("rb_meta_init_text_addr") is not None
     if writes_b and layout in ("B'", "C1", "C2", "C2-inject"):
         return f"it writes layout B (it has rb_meta_init_text_addr), and the region has layout {layout}"
-    if not writes_b and layout == "B" and symbols.addr("rb_data_ptr") is None and code:
+    if not writes_b and layout == "B" and symbols.addr("rb_data_ptr") is None and code.has_code:
         return "it lacks rb_meta_init_text_addr and rb_data_ptr, which every kernel that writes layout B has"
     return ""
 

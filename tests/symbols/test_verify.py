@@ -11,7 +11,9 @@ from rbdump.errors import UsageError, WrongImageError
 from rbdump.findings import Severity
 from rbdump.symbols.code import CodeMap
 from rbdump.symbols.delta import BootAddresses
-from rbdump.symbols.verify import Fit, Verdict, check_addresses, fit_image
+from rbdump.symbols.kallsyms_text import load_kallsyms
+from rbdump.symbols.table import SymbolTable
+from rbdump.symbols.verify import Fit, Verdict, check_addresses, fit_image, fit_list
 from tests.symbols.codewriter import BASE, Kernel, write_kernel
 
 LE64 = Abi("little", 8)
@@ -133,3 +135,46 @@ def test_symbols_alone_verify_by_function_starts() -> None:
     assert check_addresses(CodeMap(write_kernel(seed=3).symbols), SLIDE, starts).verdict is Verdict.WRONG
     sites = np.array([addr + SLIDE for addr in kernel.call_sites[::20]], np.uint64)
     assert check_addresses(symbols, SLIDE, sites).verdict is Verdict.OPEN
+
+
+def listed(kernel: Kernel, delta: int, *, module: bool = False) -> SymbolTable:
+    lines = [
+        f"{(a + delta) % 2**64:016x} T {n}"
+        for a, n in zip(kernel.symbols.addrs.tolist(), kernel.symbols.names, strict=True)
+    ]
+    if module:
+        lines.append("ffffffffc0601000 t br_handle\t[bridge]")
+    return load_kallsyms("\n".join(lines).encode() + b"\n")
+
+
+def place_list(table: SymbolTable, kernel: Kernel) -> tuple[SymbolTable, list[str]]:
+    words = np.array([addr + SLIDE for addr in kernel.functions[::20]], np.uint64)
+    boot = BootAddresses(LE64, "C2", BASE + SLIDE)
+    placed, findings = fit_list(table, boot, words, np.ones(len(words), np.int64), name="kallsyms")
+    return placed, [finding.code for finding in findings]
+
+
+def test_the_symbol_list_of_the_dead_boot_stays_as_it_is() -> None:
+    kernel = write_kernel()
+    table = listed(kernel, SLIDE, module=True)
+    assert place_list(table, kernel) == (table, [])
+
+
+def test_a_system_map_is_moved() -> None:
+    kernel = write_kernel()
+    placed, codes = place_list(listed(kernel, 0), kernel)
+    assert placed.addr("function_7") == kernel.functions[7] + SLIDE
+    assert codes == ["image-verified"]
+
+
+def test_the_symbol_list_of_another_boot_is_moved_without_its_modules() -> None:
+    kernel = write_kernel()
+    placed, codes = place_list(listed(kernel, 0x0A00_0000, module=True), kernel)
+    assert placed.addr("function_7") == kernel.functions[7] + SLIDE
+    assert placed.modules == ()
+    assert codes == ["image-verified", "symbols-of-another-boot"]
+
+
+def test_the_symbol_list_of_another_kernel_is_refused() -> None:
+    with pytest.raises(WrongImageError, match="kallsyms is not the kernel"):
+        place_list(listed(write_kernel(seed=5), 0), write_kernel())
