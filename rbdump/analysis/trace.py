@@ -23,7 +23,7 @@ from rbdump.events.entries import Entries, gather_entries
 from rbdump.events.rows import Memory
 from rbdump.findings import Finding, Severity
 from rbdump.inputs import Input, describe, load_input
-from rbdump.render.bodies import Bodies, LastBoot
+from rbdump.render.bodies import Bodies, LastBoot, unknown_events
 from rbdump.render.funcgraph import fold_funcgraph
 from rbdump.render.jsonl import JsonRenderer
 from rbdump.render.prefix import PrefixRenderer
@@ -135,7 +135,7 @@ class Trace:
         renderer, bodies = self._text_renderer(raw_fields)
         for begin in range(0, len(view.entries), SLICE):
             text = renderer.render(*view.part(begin, begin + SLICE)).decode("utf-8", "surrogateescape")
-            yield from text.splitlines()
+            yield from text.removesuffix("\n").split("\n")
         self._found += bodies.findings
 
     def events(self, selection: Selection | None = None) -> Iterator[Event]:
@@ -205,8 +205,9 @@ class Trace:
             string_at=known.facts.string_at,
             function_range=self._function_range,
         )
-        self._found += findings
-        return _View(entries.select(chosen), names[chosen], leaf[chosen])
+        entries = entries.select(chosen)
+        self._found += findings + unknown_events(entries, known.catalog)
+        return _View(entries, names[chosen], leaf[chosen])
 
     def _function_range(self, name: str) -> tuple[int, int] | None:
         """First address, and the one behind the last, of a function by name or by any address inside it."""
