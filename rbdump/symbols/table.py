@@ -34,7 +34,7 @@ _NEVER_FOUND = {"__builtin__ftrace", "__builtin__kprobes"}
 _TEXT = np.frombuffer(b"tTwW", np.uint8)
 _READ_ONLY = np.frombuffer(b"rR", np.uint8)
 _PER_CPU = np.frombuffer(b"aA", np.uint8)
-_PAGE_SIZES = (4096, 8192, 16384, 32768, 65536)
+_PAGE_SIZES = (4096, 16384, 65536)
 
 
 class SymbolTable:
@@ -235,4 +235,9 @@ class SymbolTable:
         reserved, swapper = self.addr("reserved_pg_dir"), self.addr("swapper_pg_dir")
         if reserved is not None and swapper is not None and swapper - reserved in _PAGE_SIZES:
             return swapper - reserved
+        zero = self.addr("empty_zero_page")  # an array of one page; a pointer on some machines
+        if zero is not None:
+            behind = int(np.searchsorted(self.addrs, np.uint64(zero), side="right"))
+            if behind < len(self) and int(self.addrs[behind]) - zero in _PAGE_SIZES:
+                return int(self.addrs[behind]) - zero
         return 4096

@@ -102,6 +102,13 @@ def test_pages_of_16k_bound_modules() -> None:
     assert found(table, 0xFFFF_8000_7900_4000) is None
 
 
+def test_the_zero_page_is_one_page() -> None:
+    text = b"c000000000000000 T _stext\nc000000001000000 b empty_zero_page\nc000000001010000 b next\n"
+    assert load_kallsyms(text + b"c000000002000000 B _end\n").page_size == 65536
+    pointer = text.replace(b"01010000", b"01000008")
+    assert load_kallsyms(pointer + b"c000000002000000 B _end\n").page_size == 4096
+
+
 def test_from_data_moves_all_but_absolute_symbols() -> None:
     data = SymbolData(
         np.array([0x1000, 0x8000_0000, 0x8000_0100, 0x8000_0200], np.uint64),
