@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Helper macros of print fmts, dynamic arrays (trusted never), dynamic events, and strings behind pointers."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import pytest
+
+from rbdump.abi import Abi
+from rbdump.events.format import parse_format
+from rbdump.events.printfmt import UnsupportedPrintFmt, compile_print_fmt
+from rbdump.events.printfmt.decoders import scsi_cdb, usb_control
+from tests.events.printfmt.rendering import ALL, BE64, LE32, LE64, Event, render
+
+FLAGS = '{ 1, "A" }, { 2, "B" }, { 12, "CD" }, { 0, "ZERO" }'
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(0, ""), (1, "A"), (3, "A|B"), (12, "CD"), (13, "A|CD"), (4, "ZERO|0x4"), (0x101, "A|ZERO|0x100")],
+)
+def test_print_flags(value: int, expected: str) -> None:
+    text = f'"%s", __print_flags(REC->f, "|", {FLAGS})'
+    for abi in ALL:
+        assert render(text, {"unsigned long f": value}, abi=abi) == expected
+
+
+def test_print_flags_is_unsigned_long_and_u64_is_not() -> None:
+    fields = {"u64 f": 1 << 40 | 1}
+    assert render(f'"%s", __print_flags(REC->f, "", {FLAGS})', fields, abi=LE32) == "A"
+    assert render(f'"%s", __print_flags_u64(REC->f, ",", {FLAGS})', fields, abi=LE32) == "A,ZERO,0x10000000000"
+    assert render('"%s", __print_flags(REC->f, "|", { 1, "A" })', {"int f": -2}) == "0xfffffffffffffffe"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [(1, "one"), (-1, "minus"), (7, "0x7"), (2, "0x2"), (-2, "0xfffffffffffffffe")]
+)
+def test_print_symbolic(value: int, expected: str) -> None:
+    text = '"%s", __print_symbolic(REC->v, { 1, "one" }, { 1, "uno" }, { -1, "minus" }, { 2, "" })'
+    assert render(text, {"int v": value}) == expected
+    assert render(text.replace("symbolic", "symbolic_u64"), {"int v": value}) == expected
+
+
+@pytest.mark.parametrize("abi", ALL, ids=str)
+def test_arrays_and_hex(abi: Abi) -> None:
+    order = abi.byteorder
+    dynamic = b"".join(v.to_bytes(2, order) for v in (1, 0x203))
+    fields: dict[str, Any] = {"__data_loc u16[] d": dynamic, "u8 b[20]": bytes(range(20)), "u8 n": 3}
+    spaced = bytes(range(20)).hex(" ")
+    for text, expected in (
+        ('__print_hex(REC->b, sizeof(REC->b))', spaced),
+        ('__print_hex(REC->b, REC->n)', "00 01 02"),
+        ('__print_hex_str(REC->b, 4)', "00010203"),
+        ('__print_hex(__get_dynamic_array(d), __get_dynamic_array_len(d))', dynamic.hex(" ")),
+        ('__print_array(__get_dynamic_array(d), __get_dynamic_array_len(d) / 2, 2)', "{0x1,0x203}"),
+        ('__print_array(REC->b, REC->n, sizeof(u8))', "{0x0,0x1,0x2}"),
+        ('__print_array(REC->b, 0, 1)', "{}"),
+        ('__print_dynamic_array(d, 2)', "{0x1,0x203}"),
+        ('__print_hex_dump("p: ", 2, 16, 1, REC->b, 20, 1)',
+         "\np: 00000000: " + bytes(range(16)).hex(" ") + "  ................\n"
+         "p: 00000010: 10 11 12 13" + " " * 38 + "....\n"),
+    ):  # fmt: skip
+        assert render(f'"%s", {text}', fields, abi=abi) == expected, text
+    assert render('"%d", __get_dynamic_array_len(d)', fields, abi=abi) == "4"
+    assert render('"%u", ((u16 *)__get_dynamic_array(d))[1]', fields, abi=abi) == str(0x203)
+
+
+@pytest.mark.parametrize("abi", ALL, ids=str)
+def test_masks_and_stacks(abi: Abi) -> None:
+    size, order = abi.long_size, abi.byteorder
+    mask = (5).to_bytes(size, order)
+    stack = b"".join(v.to_bytes(size, order) for v in (0x10, 0x20))
+    fields = {"__data_loc cpumask_t c": mask, "__data_loc unsigned long[] s": stack}
+    expected = "00000000,00000005" if size == 8 else "00000005"
+    assert render('"%s", __get_cpumask(c)', fields, abi=abi) == expected
+    assert render('"%s", __get_bitmask(c)', fields, abi=abi) == expected
+    assert render('"%s", __get_stacktrace(s)', fields, abi=abi) == "=> 0x10\n=> 0x20"
+
+
+def test_times_and_irqs() -> None:
+    fields = {"u64 t": 5_000_000_123}
+    assert render('"%llu.%09u", __print_ns_to_secs(REC->t), __print_ns_without_secs(REC->t)', fields) == "5.000000123"
+    assert render('"%u %d", jiffies_to_msecs(REC->t), HZ', {"unsigned long t": 10}, hz=250) == "40 250"
+    assert render('"%d", __event_in_hardirq() ? 1 : 0', flags=0x08) == "1"
+    assert render('"%d%d", !!__event_in_softirq(), !!__event_in_irq()', flags=0x08) == "01"
+
+
+@pytest.mark.parametrize("abi", ALL, ids=str)
+def test_dynamic_strings(abi: Abi) -> None:
+    fields = {"__data_loc char[] a": b"first\0", "__rel_loc char[] b": b"second\0", "u8 n": 1}
+    assert render('"%s,%s,%u", __get_str(a), __get_rel_str(b), REC->n', fields, abi=abi) == "first,second,1"
+    assert render('"%.*s", __get_dynamic_array_len(a) - 3, __get_str(a)', fields, abi=abi) == "fir"
+    assert render('"%s", __get_str(a)[0] ? "x" : "-"', fields, abi=abi) == "x"
+    assert render('"%s", REC->n ? __get_str(a) : "none"', fields, abi=abi) == "first"
+
+
+@pytest.mark.parametrize("abi", ALL, ids=str)
+def test_a_bad_data_loc_costs_only_its_row(abi: Abi) -> None:
+    event = Event('"%s %d", __get_str(a), REC->n', {"__data_loc char[] a": b"", "int n": 0}, abi=abi)
+    good = {"__data_loc char[] a": b"ok\0", "int n": 1}
+    bad = [{"__data_loc char[] a": word, "int n": 2} for word in (0xFFFF0010, 0x0004FFFF, 0xFFFFFFFF, 0x00010100)]
+    assert event.render([good, *bad, good]) == ["ok 1", *["(bad __data_loc) 2"] * 4, "ok 1"]
+    array = Event('"%s %d %d", __print_array(__get_dynamic_array(a), __get_dynamic_array_len(a), 1), '
+                  '__get_dynamic_array_len(a), *(u8 *)__get_dynamic_array(a)',
+                  {"__data_loc char[] a": b"", "int n": 0}, abi=abi)  # fmt: skip
+    assert array.render([bad[0], good]) == ["(bad __data_loc) 0 0", "{0x6f,0x6b,0x0} 3 111"]
+
+
+def test_a_length_from_the_record_never_reads_behind_it() -> None:
+    fields = {"u8 b[4]": b"\1\2\3\4", "u32 n": 0xFFFFFFF0}
+    assert render('"%s", __print_hex(REC->b, REC->n)', fields) == "(bad __data_loc)"
+    assert render('"%s", __print_array(REC->b, REC->n, 8)', fields) == "(bad __data_loc)"
+    assert render('"%*ph", REC->n, REC->b', fields) == "01"
+    assert render('"%d", REC->b[REC->n]', fields) == "0"
+
+
+def test_zero_data_loc_is_an_empty_string() -> None:
+    assert render('"<%s>", __get_str(a)', {"__data_loc char[] a": 0}) == "<>"
+
+
+def test_trap_13_padding_of_the_record_is_no_part_of_its_strings() -> None:
+    # the record is padded to 4 bytes; a string ends at its own length
+    assert render('"%s|", __get_str(a)', {"__data_loc char[] a": b"abcde"}) == "abcde|"
+
+
+@pytest.mark.parametrize("abi", ALL, ids=str)
+def test_trap_14_strings_behind_pointers(abi: Abi) -> None:
+    strings = {0x1000: "mas_store", 0x2000: ""}
+    fields = {"const char * fn": 0x1000}
+    event = Event('"%s|%4s|%.3s", REC->fn, REC->fn, REC->fn', fields, abi=abi)
+    records = [{"const char * fn": addr} for addr in (0x1000, 0x2000, 0, 0x3000)]
+    assert event.render(records, string_at=strings.get) == [
+        "mas_store|mas_store|mas", "|    |", "(null)|(null)|(nu", "(0x3000)|(0x3000)|(0x"
+    ]  # fmt: skip
+
+
+def test_fields_of_the_same_name_and_arrays_that_files_misplace() -> None:
+    fields = {"__data_loc char[] type": b"cache\0", "int type": 3}
+    assert render('"%s %d", __get_str(type), REC->type', fields) == "cache 3"
+    common = Event('""').lines
+    head = "name: ev\nID: 1\nformat:\n\tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;\n" + "".join(
+        common
+    )
+    text = head + (
+        "\tfield:u32 nid[3];\toffset:20;\tsize:4;\tsigned:0;\n\tfield:int depth;\toffset:20;\tsize:4;\tsigned:1;\n"
+        '\nprint fmt: "%u %u %u %d", REC->nid[0], REC->nid[1], REC->nid[2], REC->depth\n'
+    )
+    event = Event('""', {"u32 a[4]": [1, 2, 3, 4]})
+    render_ = compile_print_fmt(parse_format(text), event.facts())
+    assert render_(event.rows([{"u32 a[4]": [1, 2, 3, 4]}])) == ["ev: 1 2 3 4\n"]
+
+
+def test_templates_of_old_files_whose_quotes_are_not_escaped() -> None:
+    assert render('"name="%s" n=%d", REC->s, REC->n', {"char s[4]": b"x", "int n": 1}) == 'name="x" n=1'
+
+
+def test_arrays_of_the_kernel_that_are_protocol() -> None:
+    text = (
+        '"%s", (((REC->cmd) >> 0) & ((1 << 8)-1)) < (sizeof(binder_return_strings) / sizeof((binder_return_strings)[0])'
+        " + (sizeof(struct { int:-!!(__builtin_types_compatible_p(typeof((binder_return_strings)), "
+        "typeof(&(binder_return_strings)[0]))); }))) ? binder_return_strings[(((REC->cmd) >> 0) & ((1 << 8)-1))]"
+        ' : "unknown"'
+    )
+    event = Event(text, {"u32 cmd": 0})
+    assert event.render([{"u32 cmd": v} for v in (0x7202, 0x720C, 0x72FF)]) == ["BR_TRANSACTION", "BR_NOOP", "unknown"]
+
+
+@pytest.mark.parametrize("abi", [LE64, BE64], ids=str)
+def test_synthetic_events_print_by_field(abi: Abi) -> None:
+    fields = {"u64 lat": 2**64 - 5, "s8 small": -1, "__data_loc char[] who": b"bash\0", "pid_t pid": -7}
+    text = '"lat=%llu, small=%d, who=%s, pid=%d", REC->lat, REC->small, __get_str(who), REC->pid'
+    expected = f"lat={2**64 - 5} small=255 who=bash pid=-7"
+    assert render(text, fields, abi=abi, system="synthetic") == expected
+
+
+def test_the_stack_of_a_synthetic_event() -> None:
+    stack = struct.pack("<3Q", 2, 0x10, 0x20)
+    text = '"s=%s, n=%u", __get_stacktrace(s), REC->n'
+    fields = {"__data_loc unsigned long[] s": stack, "u32 n": 1}
+    assert render(text, fields, system="synthetic") == "s=STACK:\n=> 0x10\n=> 0x20\nn=1"
+    with pytest.raises(UnsupportedPrintFmt, match="gfp"):
+        render('"g=%x", REC->g', {"gfp_t g": 1}, system="synthetic")
+
+
+def test_probes_print_symbols_and_faults() -> None:
+    text = '"(%lx) dfd=0x%Lx name=\\"%s\\" n=%d", REC->__probe_ip, REC->dfd, __get_str(name), REC->n'
+    fields = {"unsigned long __probe_ip": 0x40, "u64 dfd": 3, "__data_loc char[] name": b"/tmp\0", "int n": 1}
+    event = Event(text, fields)
+    faulty = {**fields, "__data_loc char[] name": 0, "unsigned long __probe_ip": 0}
+    assert event.render([fields, faulty]) == ['(0x40) dfd=0x3 name="/tmp" n=1', "(0) dfd=0x3 name=(fault) n=1"]
+    text = '"(%lx <- %lx) ret=%Ld", REC->__probe_func, REC->__probe_ret_ip, REC->ret'
+    fields = {"unsigned long __probe_func": 0x40, "unsigned long __probe_ret_ip": 0x50, "s64 ret": -2}
+    assert render(text, fields) == "(0x50 <- 0x00000040) ret=-2"
+
+
+@pytest.mark.parametrize(
+    ("cdb", "expected"),
+    [
+        ("280000001000000008 00", "lba=4096 txlen=8 protect=0"),
+        ("0a 01 00 00 00 00", "lba=65536 txlen=256"),
+        ("88 20 0000000000000010 00000002 0000", "lba=16 txlen=2 protect=1"),
+        ("41 08 00000010 00 0001 00", "lba=16 txlen=1 protect=0 unmap=1"),
+        ("42 00 00000000 00 0018 00", "regions=1"),
+        ("9e 10 0000000000000000 00000020 0000", "READ_CAPACITY_16 lba=0 alloc_len=32"),
+        ("00 00 00 00 00 00", "-"),
+        ("28", "lba=0 txlen=0 protect=0"),
+    ],
+)
+def test_scsi_commands(cdb: str, expected: str) -> None:
+    raw = bytes.fromhex(cdb.replace(" ", ""))
+    assert scsi_cdb(raw) == expected
+    fields = {"__data_loc unsigned char[] cmnd": raw, "u32 cmd_len": len(raw)}
+    text = '"%s", scsi_trace_parse_cdb(p, __get_dynamic_array(cmnd), REC->cmd_len)'
+    assert render(text, fields) == expected
+
+
+def test_small_decoders() -> None:
+    text = '"%s", usb_decode_ctrl(__get_buf(500), 500, REC->t, REC->r, REC->v, REC->i, REC->l)'
+    fields = {"u8 t": 0x80, "u8 r": 6, "u16 v": 0x100, "u16 i": 0, "u16 l": 18}
+    assert render(text, fields) == "Get Device Descriptor(Index = 0, Length = 18)" == usb_control(0x80, 6, 0x100, 0, 18)
+    assert render('"%s", mc_event_error_type(REC->e)', {"u32 e": 1}) == "Uncorrected"
+    assert render('"%s|%s", blk_op_str(REC->o), xen_hypercall_name(REC->o)', {"u32 o": 1}) == "WRITE|(mmu_update)"
+    text = '"%llx", (unsigned long long)pte_val(native_make_pte(REC->v))'
+    assert render(text, {"u64 v": 0x8000000000000063}) == "8000000000000063"
