@@ -120,6 +120,8 @@ def _first_kernel(data: Octets, head: bytes, kind: str, name: str) -> tuple[Octe
     what = kind or describe(data)
     if failure is not None and (kind or "truncated" in str(failure)):
         raise SourceError(f"{name}: {what}: {failure}")
+    if kind in _ALWAYS_PACKED:
+        raise SourceError(f"{name}: {kind}: the compressed kernel inside was not found; is the file complete?")
     raise SourceError(
         f"{name}: is no kernel image but {what}; "
         "give a vmlinux, or the file from /boot (vmlinuz, bzImage, Image, zImage)"

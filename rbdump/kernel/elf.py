@@ -147,6 +147,8 @@ def _read_headers(elf: Any, data: Octets, name: str, relocatable: bool) -> Vmlin
         return Vmlinux(data, abi, machine, tuple(_sections(elf, data)), ())
     if elf["e_type"] not in ("ET_EXEC", "ET_DYN"):
         raise SourceError(f"{name}: is {describe(data)}, not a kernel image; give vmlinux or the file from /boot")
+    if int(elf["e_shoff"]) >= len(data):
+        raise SourceError(f"{name}: the ELF file ends before its section headers: the image is truncated")
     sections = _sections(elf, data)
     segments = _segments_of_sections(sections, data)
     if not segments:

@@ -62,7 +62,7 @@ def test_endless_wrapping_is_refused() -> None:
     [
         (b"", "an empty file"),
         (b"# tracer: nop\n" * 10, "trace"),
-        (write_zboot(b"\x1f\x8b\x08\x00" + bytes(200)), "EFI zboot"),
+        (write_zboot(b"\x1f\x8b\x08\x00" + bytes(200)), "EFI zboot: the gzip payload is damaged"),
     ],
 )
 def test_says_what_else_it_is(data: bytes, words: str) -> None:

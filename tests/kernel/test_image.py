@@ -217,7 +217,7 @@ def test_embedded_tables_go_before_symtab(tmp_path: Path) -> None:
         (b"hello, world\n" * 100, "is no kernel image but text"),
         (bytes(70000), "is no kernel image but all zero bytes"),
         (gzip.compress(b"no kernel at all" * 100), "is no kernel image but gzip"),
-        (write_bzimage(zstd.compress(bytes(1000))), "is no kernel image but bzImage"),
+        (write_bzimage(zstd.compress(bytes(1000))), "bzImage: the compressed kernel inside was not found"),
         (write_bzimage(b"\x89LZO\x00\r\n\x1a\n" + bytes(1000)), "compressed with lzo"),
     ],
 )
@@ -233,6 +233,10 @@ def test_refuses_a_truncated_bzimage(tmp_path: Path) -> None:
     whole = write_bzimage(zstd.compress(write_vmlinux(x86_kernel(), "x86-64")))
     with pytest.raises(SourceError, match="truncated"):
         opened(tmp_path, whole[: len(whole) // 2])
+    with pytest.raises(SourceError, match="is the file complete"):
+        opened(tmp_path, whole[:2600])
+    with pytest.raises(SourceError, match="truncated"):
+        opened(tmp_path, VMLINUX[: len(VMLINUX) - 5000])
 
 
 def test_refuses_a_kernel_without_symbols(tmp_path: Path) -> None:
