@@ -34,7 +34,7 @@ def repair_buffers(buffers: Ints) -> Ints | None:
     count = len(buffers)
     if is_permutation(buffers):
         return buffers
-    outside = np.flatnonzero((buffers < 0) | (buffers >= count))
+    outside = np.flatnonzero((buffers < 0) | (buffers > count))
     missing = np.setdiff1d(np.arange(count), buffers)
     if len(outside) == 1 and len(missing) == 1:
         only = buffers.copy()

@@ -20,7 +20,7 @@ from rbdump.ring.identify import MIN_SUBBUFS, SUBBUF_SIZES, Identity
 from rbdump.ring.structs import member_offset, struct_parse
 from rbdump.ring.subbufs import parse_subbufs
 
-__all__ = ["Chunk", "Geometry", "derive_geometry", "looks_like_subbufs", "nr_subbufs_for"]
+__all__ = ["Chunk", "Geometry", "derive_geometry", "looks_like_header", "looks_like_subbufs", "nr_subbufs_for"]
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -168,6 +168,11 @@ def looks_like_subbufs(data: Bytes, identity: Identity, at: int, subbuf_size: in
     possible = subbufs.size <= subbuf_size - header
     used = possible & (subbufs.size > 0) & (subbufs.size % 4 == 0) & (subbufs.time_stamp != 0)
     return bool(np.count_nonzero(possible) * 10 >= nr_subbufs * 9 and used.any())
+
+
+def looks_like_header(data: Bytes, identity: Identity, at: int, subbuf_size: int, nr_subbufs: int) -> bool:
+    """Whether a CPU's header of these sizes stands at ``at``, perhaps damaged."""
+    return at >= 0 and Chunk(at, at, *_evidence(data, identity, at, subbuf_size, nr_subbufs)).plausible
 
 
 def _align(position: int, size: int) -> int:

@@ -17,11 +17,22 @@ from rbdump.abi import Abi
 from rbdump.ring.layout import LAYOUTS, META_MAGIC, SCRATCH_MODULES
 from rbdump.ring.structs import RegionStructs, member_offset, region_structs, struct_parse
 
-__all__ = ["MIN_SUBBUFS", "Identity", "identify", "magic_offsets", "plausible_sizes", "structure_offsets"]
+__all__ = [
+    "MAGIC_ONLY",
+    "MIN_SUBBUFS",
+    "SUBBUF_SIZES",
+    "Identity",
+    "identify",
+    "magic_offsets",
+    "plausible_sizes",
+    "structure_offsets",
+]
 
 Bytes = npt.NDArray[np.uint8]
 
 ABIS = (Abi("little", 8), Abi("big", 8), Abi("little", 4), Abi("big", 4))
+MAGIC_ONLY = 4
+"""More pointers than a header has: structure alone is not enough."""
 MIN_SUBBUFS = 3
 """The kernel refuses to make a persistent buffer with fewer sub-buffers for a CPU."""
 SUBBUF_SIZES = (4096, 8192, 16384, 32768, 65536, 131072, 262144)
@@ -125,7 +136,7 @@ def _by_structure(data: Bytes, offset: int, pointers: int) -> Identity | None:
                 )
             sane = _sane_pointers(data, offset + at, structs)
             score = (words, sane, layout.has_scratch, not layout.cpu_magic)
-            least = 3 if layout.cpu_magic else pointers
+            least = max(pointers, 3) if layout.cpu_magic else pointers
             if (words or sane >= least) and (best is None or score > best[0]):
                 best = score, Identity(offset, structs, at, False)
     return best[1] if best else None

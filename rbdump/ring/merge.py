@@ -28,19 +28,21 @@ _RECORD_STATES[SubbufState.STRAY] = RecordState.STRAY
 def merge_records(sweep: Sweep, orders: list[Ints], lost: list[Ints], latest: list[Stamps] | None) -> RecordTable:
     """The records of the sub-buffers in ``orders`` (one array for each CPU); fills first_ts and last_ts of these.
 
+    A sub-buffer whose `Subbufs.nr_events` is 0 gives none.
     ``lost`` says for each ordered sub-buffer how many events were lost before it. ``latest`` bounds the time that
     the records of each ordered sub-buffer may claim in the merge: damaged stamps then do not hold a CPU back.
     Both are parallel to ``orders``.
     """
     walked, bases = sweep.walked, sweep.bases
     order = np.concatenate([part + base for part, base in zip(orders, bases[:-1], strict=True)])
-    counts = walked.nr_events[order]
+    counts = np.concatenate([cpu.subbufs.nr_events[part] for cpu, part in zip(sweep.cpus, orders, strict=True)])
+    np.maximum(counts, 0, out=counts)
     ends = np.cumsum(counts)
     rows = int(ends[-1]) if len(ends) else 0
     if not rows:
         return RecordTable.empty()
     first_row = np.full(len(walked.nr_events), -1, np.int64)
-    first_row[order] = ends - counts
+    first_row[order] = np.where(counts > 0, ends - counts, -1)
     ts, pos, length, subbuf = walked.place(first_row, rows)
 
     key = ts.copy()

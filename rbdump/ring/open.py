@@ -8,6 +8,7 @@ headers are the last boot's; only their differences are used.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +17,8 @@ from construct import Container
 from rbdump.errors import NotARegionError
 from rbdump.findings import Finding, Severity
 from rbdump.ring.buffers import is_permutation, repair_buffers
-from rbdump.ring.geometry import Geometry, derive_geometry, looks_like_subbufs, nr_subbufs_for
-from rbdump.ring.identify import Identity, identify, magic_offsets, structure_offsets
+from rbdump.ring.geometry import Geometry, derive_geometry, looks_like_header, looks_like_subbufs, nr_subbufs_for
+from rbdump.ring.identify import MAGIC_ONLY, Identity, identify, magic_offsets, structure_offsets
 from rbdump.ring.layout import META_MAGIC
 from rbdump.ring.region import CpuBuffer, Region, ScratchModule
 from rbdump.ring.structs import struct_parse
@@ -58,7 +59,7 @@ def _locate(data: Bytes, offset: int | None) -> tuple[Identity, Geometry] | None
         if not 0 <= offset < len(data):
             raise NotARegionError(f"the input has {len(data)} bytes and no offset {offset:#x}")
         return _try(data, offset)
-    return _try(data, 0) or _search(data, 0)
+    return _search(data, 0)
 
 
 def _try(data: Bytes, offset: int, pointers: int = 2) -> tuple[Identity, Geometry] | None:
@@ -78,30 +79,40 @@ def _total_size(data: Bytes, identity: Identity) -> int | None:
 
 
 def _search(data: Bytes, start: int) -> tuple[Identity, Geometry] | None:
-    """The first region from ``start`` on: by magic on a grid of 4 bytes, by structure, by magic at odd places."""
-    structures = structure_offsets(data, start)
-    for offsets, pointers in ((magic_offsets(data, start, step=4), 2), (structures, 3), (structures, 2)):
+    """The first region from ``start`` on: there itself, then by magic, then by structure, the surest first."""
+    for offsets, pointers in _places(data, start):
         for offset in offsets.tolist():
             found = _try(data, offset, pointers)
-            if found is not None:
-                return _with_lost_cpus(data, start, *found)
-    for shift in (1, 2, 3):
-        for offset in magic_offsets(data, start + shift, step=4).tolist():
-            found = _try(data, offset)
             if found is not None:
                 return _with_lost_cpus(data, start, *found)
     return None
 
 
+def _places(data: Bytes, start: int) -> Iterator[tuple[npt.NDArray[np.int64], int]]:
+    """Where a region may begin, and how many sane pointers a header there needs without a magic."""
+    here = np.array([start], np.int64)
+    yield here, MAGIC_ONLY
+    for shift in range(4):
+        yield magic_offsets(data, start + shift, step=4), MAGIC_ONLY
+    yield here, 3
+    structures = structure_offsets(data, start)
+    yield structures, 3
+    yield here, 2
+    yield structures, 2
+
+
 def _with_lost_cpus(data: Bytes, start: int, identity: Identity, geometry: Geometry) -> tuple[Identity, Geometry]:
-    """Step back over CPUs in front whose headers, and with them the magic of an era B region, are destroyed."""
+    """Step back over CPUs in front whose headers, and with them the magic of an era B region, are damaged."""
     if identity.structs.meta is not None:
         return identity, geometry
     size, count = geometry.subbuf_size, geometry.nr_subbufs
     lead = geometry.chunks[0].data - geometry.chunks[0].header
     while True:
         offset = identity.offset - lead - size * count
-        if offset < start or not looks_like_subbufs(data, identity, offset + lead, size, count):
+        if offset < start or not (
+            looks_like_header(data, identity, offset, size, count)
+            or looks_like_subbufs(data, identity, offset + lead, size, count)
+        ):
             return identity, geometry
         identity = Identity(offset, identity.structs, identity.cpus_offset, identity.by_magic)
         geometry = derive_geometry(data, identity)

@@ -87,6 +87,10 @@ def wide_order(cpu: CpuBuffer, chains: Chains) -> Ints:
     if cpu.buffers is not None and cpu.head is not None and cpu.commit is not None:
         order = kernel_order(cpu.buffers, cpu.head, cpu.commit)
     if cpu.buffers is None or cpu.head is None or order is None:
+        if shows.any():
+            # What a reader consumed is older than all the rest; where readers went nothing says here.
+            cleared = there & (subbufs.size == 0) & ~subbufs.missed & chains.full & (stamps != 0)
+            shows |= cleared & (stamps <= stamps[shows].min())
         found = np.flatnonzero(shows)
         state[found] = STRAY
         return found[np.argsort(stamps[found], kind="stable")]

@@ -76,7 +76,8 @@ def sweep(
     begin = (offset + header - region.offset) // 4
     capacity = np.clip(len(region.data) - offset - header, 0, region.data_size) // 4
     length = np.minimum(-(-size // 4), capacity)
-    unknown = (size == 0) & (stamp != 0)
+    missed = np.concatenate([cpu.subbufs.missed for cpu in cpus])
+    unknown = (size == 0) & (stamp != 0) & ~missed
     length[unknown] = capacity[unknown]
     reached = np.ones(len(begin), np.bool_)
     if since is not None or until is not None:

@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Damaged regions: always findings or one clear error, and a sub-buffer that was not touched loses nothing."""
+
+from __future__ import annotations
+
+import lzma
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rbdump.errors import RbdumpError
+from rbdump.ring import POLICIES, RecordState, Region, SubbufState, open_region, walk_region
+from tests.ring.test_walk import SHAPES, load, rows, steady
+from tests.ringwriter import CPU_HEADERS, Consume, RegionWriter, Stamped
+
+SAMPLES = Path(__file__).resolve().parents[2] / "samples"
+
+
+def codes(region: Region) -> set[str]:
+    return {finding.code for finding in region.findings}
+
+
+def survive(data: np.ndarray) -> tuple[Region, set[tuple[int, int]]] | None:
+    """Open and walk in every way; None when the one clear error says that it cannot be."""
+    try:
+        region = open_region(data)
+    except RbdumpError:
+        return None
+    table = walk_region(region)
+    assert (table.offset >= 0).all()
+    assert (table.length >= 0).all()
+    assert (table.offset + table.length <= len(data)).all()
+    for policy in POLICIES:
+        walk_region(region, policy=policy)
+    assert all(str(finding) for finding in region.findings)
+    return region, set(zip(table.offset.tolist(), table.ts.tolist(), strict=True))
+
+
+def by_subbuf(data: np.ndarray, writer: RegionWriter) -> dict[int, set[tuple[int, int]]]:
+    """Events of each sub-buffer, by its offset."""
+    found: dict[int, set[tuple[int, int]]] = {}
+    table = walk_region(open_region(data))
+    for cpu, index, offset, ts in zip(table.cpu, table.subbuf, table.offset, table.ts, strict=True):
+        found.setdefault(writer.subbuf_offset(int(cpu), int(index)), set()).add((int(offset), int(ts)))
+    return found
+
+
+damages = st.lists(
+    st.one_of(
+        st.tuples(st.just("flip"), st.floats(0, 1, exclude_max=True), st.integers(0, 7)),
+        st.tuples(st.just("zero"), st.floats(0, 1, exclude_max=True), st.integers(1, 9000)),
+        st.tuples(st.just("swap"), st.floats(0, 1, exclude_max=True), st.floats(0, 1, exclude_max=True)),
+        st.tuples(st.just("commit"), st.floats(0, 1, exclude_max=True), st.integers(0, 2**32 - 1)),
+        st.tuples(st.just("random"), st.floats(0, 1, exclude_max=True), st.binary(min_size=1, max_size=300)),
+        st.tuples(st.just("cut"), st.floats(0.3, 1, exclude_max=True), st.just(0)),
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+def apply(data: np.ndarray, damage: list[tuple[str, float, object]], first: int) -> np.ndarray:
+    """Damage the sub-buffers (everything from ``first`` on)."""
+    data = data.copy()
+    for kind, place, detail in damage:
+        at = first + int(place * (len(data) - first))
+        page = at // 4096 * 4096
+        if kind == "flip":
+            data[at] ^= 1 << int(detail)  # type: ignore[call-overload]
+        elif kind == "zero":
+            data[at : at + int(detail)] = 0  # type: ignore[call-overload]
+        elif kind == "swap":
+            other = (first + int(float(detail) * (len(data) - first))) // 4096 * 4096  # type: ignore[arg-type]
+            if len(data[page : page + 4096]) == len(data[other : other + 4096]):
+                one, two = data[page : page + 4096].copy(), data[other : other + 4096].copy()
+                data[page : page + 4096], data[other : other + 4096] = two, one
+        elif kind == "commit" and page + 12 <= len(data):
+            data[page + 8 : page + 12] = np.frombuffer(int(detail).to_bytes(4, "little"), np.uint8)  # type: ignore[call-overload]
+        elif kind == "random":
+            noise = np.frombuffer(detail, np.uint8)  # type: ignore[call-overload]
+            data[at : at + len(noise)] = noise[: len(data) - at]
+        elif kind == "cut":
+            data = data[:at]
+    return data
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    damage=damages,
+    layout=st.sampled_from([*CPU_HEADERS]),
+    shape=st.sampled_from(SHAPES),
+    consumed=st.integers(0, 3),
+    count=st.integers(100, 900),
+)
+def test_untouched_subbufs_lose_nothing(
+    damage: list[tuple[str, float, object]], layout: str, shape: tuple[str, int], consumed: int, count: int
+) -> None:
+    cpus = [[*steady(count), Consume(consumed, "6.17")], steady(300, cpu=1), steady(80, cpu=2)]
+    writer = RegionWriter(cpus, layout=layout, byteorder=shape[0], long_size=shape[1], nr_subbufs=8)
+    data = load(writer.region())
+    events = by_subbuf(data, writer)
+    # The last CPU's header is spared as the first one's: a region all of whose headers are gone is no region.
+    broken = apply(data, damage, writer.data_offsets[0])
+    survived = survive(broken)
+    if survived is None:
+        return
+    _, found = survived
+    for offset, wanted in events.items():
+        if np.array_equal(broken[offset : offset + 4096], data[offset : offset + 4096]):
+            assert wanted <= found
+
+
+@settings(max_examples=60, deadline=None)
+@given(noise=st.binary(min_size=1, max_size=200), place=st.integers(0, 9000), layout=st.sampled_from([*CPU_HEADERS]))
+def test_noise_in_headers_is_survived(noise: bytes, place: int, layout: str) -> None:
+    writer = RegionWriter([steady(200), steady(100, cpu=1)], layout=layout)
+    data = load(writer.region()).copy()
+    data[place : place + len(noise)] = np.frombuffer(noise, np.uint8)
+    survive(data)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_real_regions_damaged(seed: int) -> None:
+    paths = sorted(SAMPLES.rglob("region.bin.xz"))[:3]
+    if not paths:
+        pytest.skip("no samples in this checkout")
+    rnd = np.random.default_rng(seed)
+    for path in paths:
+        data = np.frombuffer(lzma.decompress(path.read_bytes()), np.uint8).copy()
+        original = data.copy()
+        reference = walk_region(open_region(data))
+        data[rnd.integers(4096, len(data), 300)] ^= np.uint8(1 << rnd.integers(0, 8))
+        data[rnd.integers(1, len(data) // 4096) * 4096 :][:30000] = 0
+        survived = survive(data)
+        assert survived is not None
+        same = (data.reshape(-1, 4096) == original.reshape(-1, 4096)).all(axis=1)
+        kept = reference.select(same[reference.offset // 4096] & (reference.state == RecordState.LIVE))
+        assert set(zip(kept.offset.tolist(), kept.ts.tolist(), strict=True)) <= survived[1]
+
+
+@pytest.mark.parametrize("fill", [0, 0x1D, 0x3D, 0x1E, 0x1F, 0x01, 0xFF])
+def test_a_hostile_fill_takes_no_time(fill: int) -> None:
+    """Records of no length, padding without end, nothing but time extends: bounded by the size of a sub-buffer."""
+    writer = RegionWriter([steady(3000, step=1)], subbuf_size=16384, nr_subbufs=40)
+    for index in range(40):
+        at = writer.subbuf_offset(0, index)
+        writer.data[at + 16 : at + 16384] = bytes([fill, 0, 0, 0]) * ((16384 - 16) // 4)
+        writer.poke_commit(0, index, 16368)
+    start = time.process_time()
+    survive(load(writer.region()))
+    assert time.process_time() - start < 5
+
+
+@pytest.mark.parametrize(
+    ("at", "value", "code"),
+    [
+        (0, 0, "record-length"),
+        (28, 29, "null-padding"),
+        (28, 28 | 7 << 5, "record-overrun"),
+        (28, 0, "record-length"),
+    ],
+)
+def test_a_torn_record_costs_the_tail(at: int, value: int, code: str) -> None:
+    writer = RegionWriter([steady(300)])
+    index = writer.order(0)[-1]
+    page = writer.rings[0].subbufs[index]
+    begin = writer.subbuf_offset(0, index) + 16
+    if code == "record-overrun":
+        at = page.commit - 28
+    writer.poke(begin + at, 4, value)
+    if code == "record-length":
+        writer.poke(begin + at + 4, 4, 0)
+    region = open_region(load(writer.region()))
+    table = walk_region(region)
+    finding = next(finding for finding in region.findings if finding.code == code)
+    assert (finding.cpu, finding.subbuf, finding.offset) == (0, index, begin + at)
+    assert region.cpus[0].subbufs.bad_offset[index] == begin + at
+    before = 300 - len(page.events)
+    assert len(table) == before + at // 28
+    assert not len(walk_region(region, policy="6.12"))
+    strict = walk_region(region, policy="7.2")
+    assert len(strict) == before
+    assert "subbuf-rejected" in codes(region)
+
+
+def test_a_wild_commit_shows_what_is_there() -> None:
+    writer = RegionWriter([steady(600)])
+    index = writer.order(0)[1]
+    writer.poke_commit(0, index, 70000)
+    region = open_region(load(writer.region()))
+    assert len(walk_region(region)) == 600
+    assert "commit-too-large" in codes(region)
+    assert not len(walk_region(region, policy="6.12"))
+
+
+def test_a_cleared_commit_between_head_and_commit_shows_what_is_there() -> None:
+    writer = RegionWriter([steady(600)])
+    index = writer.order(0)[1]
+    writer.poke_commit(0, index, 0)
+    region = open_region(load(writer.region()))
+    assert walk_region(region).ts.tolist() == [ts for ts, _ in steady(600)]
+    assert region.cpus[0].subbufs.state[index] == SubbufState.STRAY
+
+
+@pytest.mark.parametrize("bit", [3, 20, 40, 62])
+def test_a_wild_time_stamp_does_not_hold_the_others_back(bit: int) -> None:
+    writer = RegionWriter([steady(600), steady(600, cpu=1)])
+    index = writer.order(0)[1]
+    stamp = writer.rings[0].subbufs[index].ts
+    writer.poke(writer.subbuf_offset(0, index), 8, stamp ^ (1 << bit))
+    region = open_region(load(writer.region()))
+    table = walk_region(region)
+    assert len(table) == 1200
+    assert not table.epoch.any()
+    untouched = table.select(~((table.cpu == 0) & (table.subbuf == index)))
+    assert (np.diff(untouched.ts.astype(np.int64)) >= 0).all(), "the others merge as if nothing had happened"
+
+
+def test_a_head_page_that_lags_behind() -> None:
+    writer = RegionWriter([steady(1300)], nr_subbufs=6)
+    offset, size = writer.header_field(0, "head")
+    commit_offset, _ = writer.header_field(0, "commit")
+    commit = int.from_bytes(writer.data[commit_offset : commit_offset + size], "little")
+    expected = rows_of(writer)
+    writer.poke(offset, size, commit)
+    region = open_region(load(writer.region()))
+    assert [row[0] for row in rows(region, walk_region(region))] == expected
+    assert codes(region) & {"stray", "consumed"}
+
+
+def rows_of(writer: RegionWriter) -> list[int]:
+    return [ts for ts, _ in writer.events(0)]
+
+
+def test_time_that_goes_back_is_said() -> None:
+    writer = RegionWriter([[(1000, b"a" * 8), Stamped(2000, b"b" * 8), (2010, b"c" * 8)]])
+    at = writer.subbuf_offset(0, 1) + 16 + 16
+    writer.poke(at, 4, 31 | 500 << 5)
+    region = open_region(load(writer.region()))
+    assert walk_region(region).ts.tolist() == [1000, 500, 510]
+    assert "time-backwards" in codes(region)
+    assert not len(walk_region(region, policy="6.12"))

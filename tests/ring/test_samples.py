@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Real regions against what the kernel itself printed of them: CPU, time and pid of every line, in order.
+
+The repository's own samples always run; a larger set beside the repository runs where it is present. A sample is a
+folder with region.bin(.xz) and live.txt or lastboot.txt(.xz).
+"""
+
+from __future__ import annotations
+
+import lzma
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rbdump.events.rows import Memory
+from rbdump.ring import RecordTable, Region, default_policy, open_region, walk_region
+
+ROOT = Path(__file__).resolve().parents[2]
+PLACES = (ROOT / "samples", ROOT.parent / "shared" / "samples")
+LINE = re.compile(rb"^ *.{1,16}-(\d+) +\[(\d+)\] .*? +(\d+)\.(\d{6}): ")
+LOST_A_CPU = "7.3.4-dynamic"
+"""The kernel resets the boot CPU's buffer when it restores a clock other than local."""
+
+
+def find(folder: Path, name: str) -> Path | None:
+    return next((path for path in (folder / name, folder / f"{name}.xz") if path.exists()), None)
+
+
+def read(path: Path) -> bytes:
+    return lzma.decompress(path.read_bytes()) if path.suffix == ".xz" else path.read_bytes()
+
+
+SAMPLES = sorted(
+    {p.parent for place in PLACES for p in place.rglob("region.bin*") if p.name in ("region.bin", "region.bin.xz")}
+)
+
+
+def label(folder: Path) -> str:
+    """kernel-scenario, however deep the folders are."""
+    return folder.name if "-" in folder.name else "-".join(folder.parts[-2:])
+
+
+def printed(path: Path) -> list[tuple[int, int, int]]:
+    """(cpu, pid, microseconds) of each event line; lines that continue an event are left out."""
+    found = (LINE.match(line) for line in read(path).splitlines())
+    return [(int(m[2]), int(m[1]), int(m[3] + m[4])) for m in found if m]
+
+
+def decoded(region: Region, table: RecordTable) -> list[tuple[int, int, int]]:
+    pids = Memory(region.data, region.abi).integers(table.offset + 4, 4, signed=True)
+    usecs = (table.ts + np.uint64(500)) // np.uint64(1000)
+    return list(zip(table.cpu.tolist(), pids.tolist(), usecs.tolist(), strict=True))
+
+
+def load(folder: Path) -> Region:
+    path = find(folder, "region.bin")
+    assert path is not None
+    return open_region(np.frombuffer(read(path), np.uint8))
+
+
+def test_samples_are_there() -> None:
+    assert [folder for folder in SAMPLES if ROOT / "samples" in folder.parents] or not (ROOT / "samples").exists()
+
+
+@pytest.mark.parametrize("folder", SAMPLES, ids=lambda folder: "-".join(folder.parts[-2:]))
+def test_sample(folder: Path) -> None:
+    if "fgraph" in folder.name:
+        pytest.skip("the function graph tracer's lines have no such prefix")
+    region = load(folder)
+    everything = decoded(region, walk_region(region))
+    live, lastboot = find(folder, "live.txt"), find(folder, "lastboot.txt")
+    assert live or lastboot
+    if live:
+        lines = printed(live)
+        if "consumed" in folder.name:
+            assert set(lines) <= set(everything)
+        else:
+            assert everything == lines
+            assert not region.findings
+    if lastboot and label(folder) != LOST_A_CPU:
+        strict = decoded(region, walk_region(region, policy=default_policy(region)))
+        assert strict == printed(lastboot)
+
+
+def test_a_cpu_that_the_kernel_lost() -> None:
+    folder = next((folder for folder in SAMPLES if label(folder) == LOST_A_CPU), None)
+    if folder is None:
+        pytest.skip("the sample 7.3.4/dynamic is not here")
+    region = load(folder)
+    everything = decoded(region, walk_region(region))
+    path = find(folder, "lastboot.txt")
+    assert path is not None
+    kept = printed(path)
+    assert {cpu for cpu, _, _ in kept} != {cpu for cpu, _, _ in everything}
+    assert [row for row in everything if row[0] == kept[0][0]] == kept
