@@ -43,6 +43,13 @@ def quoted(text: str) -> str:
     return result
 
 
+def _quoted_all(texts: list[str]) -> list[str]:
+    """The same for many texts, in one go unless one holds a NUL."""
+    whole = quoted("\0".join(texts))
+    parts = whole[1:-1].split("\\u0000")
+    return [f'"{part}"' for part in parts] if len(parts) == len(texts) else list(map(quoted, texts))
+
+
 def _list(raw: bytes, dtype: np.dtype[np.generic]) -> str:
     numbers = np.frombuffer(raw[: len(raw) // dtype.itemsize * dtype.itemsize], dtype).tolist()
     return f"[{','.join(map(str, numbers))}]"
@@ -133,18 +140,16 @@ class JsonRenderer:
             map(self._names.__getitem__, names.tolist()),
             map(flags.__getitem__, entries.flags.tolist()),
             map(counts.__getitem__, entries.preempt_count.tolist()),
-            self._events(entries),
-            map(quoted, (text.removesuffix("\n") for text in self._bodies.render(entries))),
-            records.offset.tolist(),
         )
-        lines = [
-            f'{{"ts":{ts},"cpu":{cpu},"pid":{pid},"comm":{comm},"flags":"{flag}{count}",{event},"text":{text},'
-            f'"offset":{offset}}}\n'
-            for ts, cpu, pid, comm, flag, count, event, text, offset in zip(*columns, strict=True)
-        ]
+        head = '{"ts":%d,"cpu":%d,"pid":%d,"comm":%s,"flags":"%s%s",'
+        pieces = [""] * (4 * len(entries))
+        pieces[::4] = [head % row for row in zip(*columns, strict=True)]
+        pieces[1::4] = self._events(entries)
+        pieces[2::4] = _quoted_all([text.removesuffix("\n") for text in self._bodies.render(entries)])
+        pieces[3::4] = [f',"offset":{offset}}}\n' for offset in records.offset.tolist()]
         for row in np.flatnonzero((records.lost != 0) | (records.epoch != 0) | (records.state != 0)).tolist():
-            lines[row] = lines[row][:-2] + _extra(entries, row) + "}\n"
-        return "".join(lines).encode("utf-8")
+            pieces[4 * row + 3] = pieces[4 * row + 3][:-2] + _extra(entries, row) + "}\n"
+        return "".join(pieces).encode("utf-8")
 
     def _events(self, entries: Entries) -> list[str]:
         order = np.argsort(entries.id, kind="stable")
@@ -165,7 +170,7 @@ class JsonRenderer:
     def _maker(self, event_id: int) -> Callable[[Rows], list[str]]:
         fmt = self._catalog.get(event_id)
         if fmt is None:
-            return lambda rows: ['"event":null,"fields":{}'] * len(rows)
+            return lambda rows: ['"event":null,"fields":{},"text":'] * len(rows)
         abi = self._memory.abi
         columns = []
         for field in fmt.fields:
@@ -173,7 +178,7 @@ class JsonRenderer:
             columns.append(_safe(field, _values(fmt, field, abi), least))
         keys = [quoted(field.name).replace("%", "%%") for field in fmt.fields]
         event = quoted(f"{fmt.system}:{fmt.name}").replace("%", "%%")
-        template = f'"event":{event},"fields":{{{",".join(f"{key}:%s" for key in keys)}}}'
+        template = f'"event":{event},"fields":{{{",".join(f"{key}:%s" for key in keys)}}},"text":'
         if not columns:
             return lambda rows: [template % ()] * len(rows)
         return lambda rows: [template % row for row in zip(*(values(rows) for values in columns), strict=True)]

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rbdump.render.bodies import Bodies
-from rbdump.render.jsonl import JsonRenderer
+from rbdump.render.jsonl import JsonRenderer, _quoted_all, quoted
 from tests.events.records import Rec, format_text, pack
 from tests.render.scene import BASE, OLD, catalog, facts_of
 
@@ -102,6 +102,11 @@ def test_short_records_have_nulls() -> None:
     assert got["fields"]["name"] == "sh"
     assert got["fields"]["words"] is None
     assert got["fields"]["two"] is None
+
+
+def test_texts_that_look_like_the_seams_between_texts() -> None:
+    assert _quoted_all(["a\0b", "\\u0000", '"', ""]) == [quoted(text) for text in ("a\0b", "\\u0000", '"', "")]
+    assert [json.loads(text) for text in _quoted_all(["\n", "é\udcff"])] == ["\n", "é\\xff"]
 
 
 @settings(max_examples=60, deadline=None)
