@@ -154,9 +154,11 @@ def infer_delta(code: CodeMap, words: Addrs, counts: npt.NDArray[np.int64], abi:
     return TextDelta(_signed(value, abi), f"inferred: {tally.explained} of {tally.total} code addresses fit")
 
 
-def boot_table(symbols: SymbolData, delta: int, modules: Iterable[SymbolTable] = ()) -> SymbolTable:
-    """The symbols of an image and of modules where the last boot had them."""
-    table = SymbolTable.from_data(symbols, delta)
+def boot_table(
+    symbols: SymbolData, delta: int, modules: Iterable[SymbolTable] = (), *, name: str | None = None
+) -> SymbolTable:
+    """The symbols of an image (of the module ``name`` if given) and of modules where the last boot had them."""
+    table = SymbolTable.from_data(symbols, delta, module=name)
     others = list(modules)
     return table.merge(others) if others else table
 

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Kernel images and symbol lists, opened once and put where a boot had them: names for the addresses of a text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from rbdump.abi import Abi
+from rbdump.errors import UsageError, WrongImageError
+from rbdump.findings import Finding
+from rbdump.kernel.image import KernelImage, load_image
+from rbdump.kernel.lines import SourceLines
+from rbdump.kernel.modules import load_modules
+from rbdump.symbols.code import CodeMap, Landing
+from rbdump.symbols.delta import BootAddresses, boot_table
+from rbdump.symbols.kallsyms_text import load_kallsyms
+from rbdump.symbols.table import SymbolTable
+from rbdump.symbols.verify import Verdict, fit_image, fit_list
+
+__all__ = ["Placed", "Placer"]
+
+Addrs = npt.NDArray[np.uint64]
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Symbols at the addresses of one boot."""
+
+    table: SymbolTable | None
+    """None when nothing says where the kernel was."""
+    settled: bool
+    """More addresses would not change it: the image is verified, or the user forces it."""
+    findings: tuple[Finding, ...]
+    _image: _Image | None = None
+    _delta: int = 0
+
+    def line_of(self, addr: int) -> str | None:
+        """``file:line`` of an address, by the DWARF of the image; that of the call for the place behind one."""
+        if self._image is None or self._image.lines is None:
+            return None
+        link = (addr - self._delta) & 0xFFFF_FFFF_FFFF_FFFF
+        behind_call = self._image.code.landings(np.array([link], np.uint64))[0] == Landing.CALL_SITE
+        return self._image.lines.lookup(link - 1 if behind_call else link)
+
+
+@dataclass(frozen=True, slots=True)
+class _Image:
+    path: str
+    image: KernelImage
+    code: CodeMap
+    lines: SourceLines | None
+
+
+class Placer:
+    """Whatever the user named as a source of symbols."""
+
+    def __init__(
+        self,
+        vmlinux: Sequence[str] = (),
+        *,
+        kallsyms: str | None = None,
+        modules: str | None = None,
+        text_addr: int | None = None,
+        force: bool = False,
+        cache: bool = True,
+        lines: bool = False,
+    ) -> None:
+        """``lines`` reads the DWARF of the images as well. Raises SourceError if a source cannot be used."""
+        if not vmlinux and kallsyms is None:
+            raise UsageError("nothing to take names from; give --vmlinux IMAGE or --kallsyms FILE")
+        self._modules = modules
+        self._text_addr = text_addr
+        self._force = force
+        self._images = [self._open(path, cache, lines) for path in vmlinux]
+        self._list = load_kallsyms(kallsyms) if kallsyms is not None else None
+        self._list_name = kallsyms or ""
+
+    @property
+    def abi(self) -> Abi:
+        """Of the sources: byte order (little endian where only a symbol list is known) and word size."""
+        if self._images:
+            return self._images[0].image.abi
+        wide = self._list is not None and len(self._list) > 0 and int(self._list.addrs[-1]) >> 32
+        return Abi("little", 8 if wide else 4)
+
+    def place(self, boot: BootAddresses, addrs: Addrs) -> Placed:
+        """The symbols where ``boot`` had them; ``addrs`` are addresses that it recorded, to verify or to infer.
+
+        Raises WrongImageError with the figures when no image is the one that recorded them, unless forced.
+        """
+        words, counts = np.unique(addrs, return_counts=True)
+        if self._list is not None:
+            table, findings = fit_list(
+                self._list,
+                boot,
+                words,
+                counts,
+                name=self._list_name,
+                text_addr=self._text_addr,
+                force=self._force,
+            )
+            return Placed(table, True, findings)
+        refused: WrongImageError | None = None
+        for item in self._images:
+            try:
+                return self._place(item, boot, words, counts)
+            except WrongImageError as error:
+                refused = refused or error
+        assert refused is not None
+        raise refused
+
+    def at_link_addresses(self) -> Placed:
+        """The symbols of the first source, at ``--text-addr`` if it was given, else where they were linked."""
+        if self._list is not None and self._text_addr is None:
+            return Placed(self._list, True, ())
+        text_addr = None if self._text_addr is not None else 0
+        return self.place(BootAddresses(self.abi, kaslr_offset=text_addr), np.empty(0, np.uint64))
+
+    def _place(self, item: _Image, boot: BootAddresses, words: Addrs, counts: npt.NDArray[np.int64]) -> Placed:
+        fit = fit_image(item.code, boot, words, counts, name=item.path, text_addr=self._text_addr, force=self._force)
+        settled = fit.check.verdict is Verdict.RIGHT or self._force
+        if fit.delta is None:
+            return Placed(None, settled, fit.findings)
+        findings = list(fit.findings)
+        tables = []
+        if self._modules is not None and boot.modules:
+            wanted = [(module.name, module.addr) for module in boot.modules]
+            loaded = load_modules(self._modules, wanted, abi=item.image.abi, release=item.image.release)
+            findings += loaded.findings
+            tables = [boot_table(module.symbols, 0, name=module.name) for module in loaded.modules]
+        table = boot_table(item.image.symbols, fit.delta.value, tables)
+        return Placed(table, settled, tuple(findings), item, fit.delta.value)
+
+    def _open(self, path: str, cache: bool, lines: bool) -> _Image:
+        image = load_image(path, cache=cache)
+        return _Image(path, image, CodeMap.of_image(image), SourceLines(path) if lines else None)

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`rbdump resolve`: names for the addresses in a stream of text, line by line as they come.
+
+Where the kernel was comes from the ``# rbdump:`` lines that `rbdump parse` writes, from the ``Kernel Offset:`` line of
+an oops, from the user, or from the addresses in the text themselves.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+import numpy as np
+
+from rbdump.analysis.jobs import write_all
+from rbdump.analysis.placing import Placed, Placer
+from rbdump.errors import InputError, UsageError
+from rbdump.findings import Finding, Severity
+from rbdump.render.trace import parse_origin
+from rbdump.ring import ScratchModule
+from rbdump.symbols.delta import BootAddresses
+from rbdump.symbols.rewrite import AddressRewriter, addresses_in
+from rbdump.symbols.symbolizer import Symbolizer
+
+__all__ = ["TextResolver", "filter_text", "parse_addr", "resolve_addrs"]
+
+_MARK = re.compile(rb"^# rbdump: [^\n]*(?:\n|\Z)", re.MULTILINE)
+_KERNEL_OFFSET = re.compile(rb"Kernel Offset: (?:(disabled)|(0x[0-9a-f]+)) ?")
+_SYMBOL = re.compile(r"([A-Za-z_.$][\w.$]*)(?:\+(0x[0-9a-fA-F]+|\d+))?(?:/(?:0x[0-9a-fA-F]+|\d+))?")
+_HEX = re.compile(r"(0[xX][0-9a-fA-F]{1,16}|[0-9a-fA-F]{8,16})")
+_READ = 1 << 20
+_MAX_LINE = 1 << 20
+"""A line that is longer is passed on in pieces."""
+_ENOUGH = 1 << 14
+"""Distinct addresses after which an image is not verified again."""
+
+
+class TextResolver:
+    """Puts names in the place of addresses in a text that comes in pieces."""
+
+    def __init__(self, placer: Placer, *, keep: bool = False, lines: bool = False) -> None:
+        """``keep`` leaves each address in front of its name, ``lines`` adds ``(file:line)``."""
+        self.findings: list[Finding] = []
+        self._placer = placer
+        self._keep = keep
+        self._lines = lines
+        self._rest = b""
+        self._begin(BootAddresses(placer.abi))
+
+    def feed(self, data: bytes) -> bytes:
+        """The lines that ``data`` completes, with names. Raises WrongImageError as soon as the addresses show it."""
+        data = self._rest + data if self._rest else data
+        end = data.rfind(b"\n") + 1
+        if len(data) - end > _MAX_LINE:
+            end = len(data)
+        self._rest = data[end:]
+        return self._resolve(data[:end])
+
+    def finish(self) -> bytes:
+        """What is left behind the last newline, with names; the findings are complete then."""
+        rest, self._rest = self._rest, b""
+        text = self._resolve(rest)
+        self.findings += self._placed.findings if self._placed is not None else ()
+        return text
+
+    def _begin(self, boot: BootAddresses) -> None:
+        self._boot = boot
+        self._header: list[str] = []
+        self._seen = np.empty(0, np.uint64)
+        self._checked = 0
+        self._placed: Placed | None = None
+        self._rewriter: AddressRewriter | None = None
+
+    def _resolve(self, text: bytes) -> bytes:
+        if b"# rbdump: " not in text:
+            return self._rewrite(text)
+        out: list[bytes] = []
+        at = 0
+        for mark in _MARK.finditer(text):
+            out += (self._rewrite(text[at : mark.start()]), mark[0])
+            self._read_mark(mark[0].decode("utf-8", "replace"))
+            at = mark.end()
+        out.append(self._rewrite(text[at:]))
+        return b"".join(out)
+
+    def _read_mark(self, line: str) -> None:
+        header = [*self._header, line]
+        if " layout=" in line:  # another trace begins
+            self.findings += self._placed.findings if self._placed is not None else ()
+            header = [line]
+        origin = parse_origin(header)
+        if origin is None:
+            return
+        modules = tuple(ScratchModule(name, addr) for name, addr in origin.modules)
+        self._begin(
+            BootAddresses(origin.abi, origin.layout, origin.text_addr, origin.data_addr, origin.kaslr_offset, modules)
+        )
+        self._header = header
+
+    def _rewrite(self, text: bytes) -> bytes:
+        if self._placed is None or not self._placed.settled:
+            self._place(text)
+        return self._rewriter.rewrite(text) if self._rewriter is not None else text
+
+    def _place(self, text: bytes) -> None:
+        """Place the symbols, or verify them again, once there are twice as many addresses as the last time."""
+        addrs = addresses_in(text, self._boot.abi)
+        if not len(addrs) or len(self._seen) > _ENOUGH:
+            return
+        if not self._boot.layout and self._boot.kaslr_offset is None:
+            offset = _KERNEL_OFFSET.search(text)
+            if offset is not None:
+                self._boot = BootAddresses(self._boot.abi, kaslr_offset=int(offset[2] or b"0", 16))
+                self._checked = 0
+        self._seen = np.union1d(self._seen, addrs)
+        if len(self._seen) < 2 * self._checked:
+            return
+        self._checked = len(self._seen)
+        self._placed = self._placer.place(self._boot, self._seen)
+        if self._placed.table is not None:
+            line_of = self._placed.line_of if self._lines else None
+            self._rewriter = AddressRewriter(self._placed.table, self._boot.abi, keep=self._keep, line_of=line_of)
+
+
+def filter_text(resolver: TextResolver, source: int, sink: int) -> None:
+    """Pass lines from one file descriptor to another as they come, with names. InputError if reading fails."""
+    while True:
+        try:
+            data = os.read(source, _READ)
+        except OSError as error:
+            raise InputError(f"cannot read the text: {error.strerror}") from error
+        if not data:
+            break
+        text = resolver.feed(data)
+        if text:
+            write_all(sink, text)
+    text = resolver.finish()
+    if text:
+        write_all(sink, text)
+
+
+def parse_addr(text: str) -> int | str | None:
+    """An argument as an address (``0x...``, or 8 to 16 hex digits), or as a symbol (``name+0x12``); None if neither."""
+    if _HEX.fullmatch(text):
+        return int(text, 16)
+    return text if _SYMBOL.fullmatch(text) else None
+
+
+def resolve_addrs(placer: Placer, words: list[str]) -> tuple[list[str], list[Finding]]:
+    """``name+0x12/0x340 file:line`` of each address or ``name+0x12``, and what is wrong with them.
+
+    What has no name is spelled as the kernel spells it, ``0x...``. UsageError for a symbol that does not exist.
+    """
+    placed = placer.at_link_addresses()
+    if placed.table is None:
+        return [*words], list(placed.findings)
+    symbolizer = Symbolizer(placed.table, placer.abi)
+    out = []
+    unknown = 0
+    for word in words:
+        addr = parse_addr(word)
+        if isinstance(addr, str):
+            match = _SYMBOL.fullmatch(addr)
+            start = placed.table.addr(match[1]) if match else None
+            if match is None or start is None:
+                raise UsageError(f"{word!r} is no address, no symbol of the image and no file")
+            addr = start + int(match[2] or "0", 0)
+        if addr is None:
+            raise UsageError(f"{word!r} is no address, no symbol of the image and no file")
+        unknown += symbolizer.lookup(addr) is None
+        line = placed.line_of(addr)
+        out.append(f"{symbolizer.pS[addr]} {line}" if line else symbolizer.pS[addr])
+    findings = [finding for finding in placed.findings if finding.severity is Severity.ERROR]
+    if unknown:
+        message = (
+            f"{unknown} of {len(words)} addresses are not in the kernel where it is taken to have been;"
+            " --text-addr gives the address of _text in the boot that they are of"
+        )
+        findings.append(Finding(Severity.WARNING, "address-unknown", message))
+    return out, findings

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`rbdump resolve`: names for the addresses of a region, of a text, or of the command line."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from typing import Annotated
+
+import typer
+
+from rbdump.cli import options
+from rbdump.cli.reporting import report_findings
+from rbdump.errors import InputError, UsageError
+
+__all__ = ["resolve"]
+
+_SNIFF = 4096
+
+
+def resolve(
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[REGION | TEXT | ADDR...]",
+            help="A dump or a text file, or addresses (0x..., name+0x12); without any, text on stdin is filtered.",
+            show_default=False,
+        ),
+    ] = None,
+    vmlinux: options.Vmlinux = None,
+    modules: options.Modules = None,
+    tracefs: options.Tracefs = None,
+    kallsyms: options.Kallsyms = None,
+    text_addr: options.TextAddr = None,
+    force: options.Force = False,
+    no_cache: options.NoCache = False,
+    keep: Annotated[
+        bool,
+        typer.Option("--keep", help="Leave each address in front of its name.", rich_help_panel=options.OUTPUT),
+    ] = False,
+    lines: Annotated[
+        bool,
+        typer.Option("--lines", help="Add (file:line) where the image has DWARF.", rich_help_panel=options.OUTPUT),
+    ] = False,
+    findings: options.FindingsFile = None,
+    offset: options.Offset = None,
+) -> None:
+    """Put names in the place of old kernel addresses.
+
+    REGION prints its trace, as `parse` does. TEXT (or stdin) is passed on line by line, with names: the output of
+    `parse`, an oops from a console, anything; where the kernel was comes from the `# rbdump:` lines that `parse`
+    writes, from a `Kernel Offset:` line, from --text-addr, or from the addresses themselves. ADDR prints
+    name+offset/size, and file:line where the image has DWARF.
+    """
+    from rbdump.analysis.placing import Placer
+    from rbdump.analysis.resolve import TextResolver, filter_text, resolve_addrs
+
+    words = what or []
+    path = _file_of(words)
+    if not vmlinux and kallsyms is None:
+        raise UsageError("nothing to take names from; give --vmlinux IMAGE or --kallsyms FILE")
+    if path is not None and not _is_text(path):
+        from rbdump.analysis.sources import Sources
+        from rbdump.analysis.trace import open_trace
+
+        sources = Sources(
+            tracefs=tuple(tracefs or ()),
+            kallsyms=kallsyms,
+            vmlinux=tuple(vmlinux or ()),
+            modules=modules,
+            text_addr=text_addr,
+            force=force,
+            cache=not no_cache,
+        )
+        trace = open_trace(path, sources=sources, offset=offset)
+        trace.write(sys.stdout.fileno())
+        report_findings(trace.findings, findings)
+        return
+    placer = Placer(
+        vmlinux or (),
+        kallsyms=kallsyms,
+        modules=modules,
+        text_addr=text_addr,
+        force=force,
+        cache=not no_cache,
+        lines=lines or (bool(words) and path is None),
+    )
+    if words and path is None:
+        texts, found = resolve_addrs(placer, words)
+        sys.stdout.write("".join(f"{text}\n" for text in texts))
+        sys.stdout.flush()
+        report_findings(found, findings)
+        return
+    resolver = TextResolver(placer, keep=keep, lines=lines)
+    if path is None:
+        filter_text(resolver, sys.stdin.fileno(), sys.stdout.fileno())
+    else:
+        with open(path, "rb") as file:
+            filter_text(resolver, file.fileno(), sys.stdout.fileno())
+    report_findings(resolver.findings, findings)
+
+
+def _file_of(words: list[str]) -> str | None:
+    """The file that is meant, None when the words are addresses. UsageError when they might be either, or neither."""
+    from rbdump.analysis.resolve import parse_addr
+
+    files = [word for word in words if word == "-" or os.path.exists(word)]
+    for word in files:
+        if isinstance(parse_addr(word), int):
+            raise UsageError(f"{word!r} is an address and a file as well; ./{word} is the file, 0x{word} the address")
+    for word in words:
+        if word not in files and parse_addr(word) is None:
+            raise InputError(f"{word}: no such file, and no address either (0xffffffff81234567, name+0x12)")
+    if files and len(words) > 1:
+        raise UsageError(f"one file at a time: {', '.join(words)}")
+    return files[0] if files else None
+
+
+def _is_text(path: str) -> bool:
+    """Whether a file is text to filter; `-` is a region, as everywhere: text on stdin needs no argument."""
+    try:
+        if path == "-" or not stat.S_ISREG(os.stat(path).st_mode):
+            return False
+        with open(path, "rb") as file:
+            head = file.read(_SNIFF)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from error
+    return bool(head) and not any(byte < 9 or 13 < byte < 27 for byte in head)
