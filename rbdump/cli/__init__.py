@@ -11,7 +11,7 @@ import sys
 import typer
 
 from rbdump import __version__
-from rbdump.cli import check, info, parse
+from rbdump.cli import check, formats, info, parse, resolve
 from rbdump.errors import RbdumpError
 
 __all__ = ["app", "main"]
@@ -27,6 +27,8 @@ app = typer.Typer(
 app.command("parse")(parse.parse)
 app.command("info")(info.info)
 app.command("check")(check.check)
+app.command("resolve")(resolve.resolve)
+app.command("formats")(formats.formats)
 
 
 def _version(wanted: bool) -> None:

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Event formats of an image as a folder of files, and which of many sources fits a region best."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rbdump.abi import Abi
+from rbdump.errors import InputError, OutputError, RbdumpError, UsageError
+from rbdump.events.catalog import Catalog
+from rbdump.events.entries import Entries
+from rbdump.events.rows import Memory
+from rbdump.events.score import FormatFit, score_formats
+from rbdump.events.texts import FormatTexts
+from rbdump.events.tracefs import load_tracefs
+from rbdump.findings import Finding, Severity
+from rbdump.kernel.formats import ImageEvent, image_formats
+from rbdump.kernel.image import load_image
+from rbdump.ring import Region
+from rbdump.symbols.code import CodeMap
+from rbdump.symbols.delta import BootAddresses
+from rbdump.symbols.verify import AddressCheck, Verdict, fit_image
+from rbdump.symbols.words import kernel_words
+
+__all__ = ["Candidate", "candidate_paths", "rank", "write_formats"]
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,126}")
+_MAX_DEPTH = 4
+_MAX_CANDIDATES = 2000
+_NOT_IMAGES = (".ko", ".ko.xz", ".ko.zst", ".ko.gz", ".deb", ".rpm", ".txt", ".json", ".config", ".img")
+_GOOD_SCORE = 0.95
+_HEADER_EVENT = """\
+# compressed entry header
+\ttype_len    :    5 bits
+\ttime_delta  :   27 bits
+\tarray       :   32 bits
+
+\tpadding     : type == 29
+\ttime_extend : type == 30
+\ttime_stamp : type == 31
+\tdata max type_len  == 28
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One source of formats, held against a region."""
+
+    path: str
+    fit: FormatFit
+    check: AddressCheck | None
+    """How the code addresses land; None for a source that has no code, and for an image that cannot be placed."""
+    refusal: str = ""
+    """Why the image is another kernel's; empty when nothing says so."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """Both tests together."""
+        if self.refusal or self.fit.known_score < _GOOD_SCORE:
+            return Verdict.WRONG
+        if self.check is not None and self.check.verdict is Verdict.RIGHT:
+            return Verdict.RIGHT
+        return Verdict.OPEN if self.check is not None or not self.fit.records else Verdict.RIGHT
+
+    @property
+    def key(self) -> tuple[int, float, float, float]:
+        """Sorts the best to the front."""
+        order = (Verdict.RIGHT, Verdict.OPEN, Verdict.WRONG).index(self.verdict)
+        share = self.check.tally.share if self.check is not None else 0.0
+        return order, -self.fit.known_score, -self.fit.score, -share
+
+    def __str__(self) -> str:
+        tally = self.check.tally if self.check is not None else None
+        addresses = f"{tally.explained}/{tally.total}" if tally is not None else "-"
+        return f"{self.verdict:<7} {self.fit.score:7.3f} {addresses:>11}  {self.path}"
+
+
+def write_formats(folder: str, events: Iterable[ImageEvent], abi: Abi, page_size: int) -> tuple[int, list[Finding]]:
+    """Write ``FOLDER/events/SYSTEM/NAME/{format,id}`` with header_page and header_event, as tracefs has them.
+
+    Returns the number of events. UsageError when the folder exists and is not empty, OutputError when it cannot be
+    written. Names that are no plain file names (a damaged image) are left out, with a finding.
+    """
+    top = Path(folder)
+    findings: list[Finding] = []
+    count = 0
+    try:
+        if top.exists() and (not top.is_dir() or any(top.iterdir())):
+            raise UsageError(f"{folder}: exists already and is not an empty folder; nothing was written")
+        root = top / "events"
+        root.mkdir(parents=True)
+        (root / "header_page").write_text(_header_page(abi, page_size), encoding="utf-8")
+        (root / "header_event").write_text(_HEADER_EVENT, encoding="utf-8")
+        for event in events:
+            if not (_NAME.fullmatch(event.system) and _NAME.fullmatch(event.name)):
+                message = f"an event named {event.system!r}:{event.name!r} was left out"
+                findings.append(Finding(Severity.WARNING, "event-name", message))
+                continue
+            place = root / event.system / event.name
+            place.mkdir(parents=True, exist_ok=True)
+            (place / "format").write_bytes(event.text.encode("utf-8", "surrogateescape"))
+            (place / "id").write_text(f"{event.id}\n", encoding="utf-8")
+            count += 1
+    except OSError as error:
+        raise OutputError(f"cannot write {error.filename or folder}: {error.strerror}; it is incomplete") from error
+    return count, findings
+
+
+def _header_page(abi: Abi, page_size: int) -> str:
+    word = abi.long_size
+    rows = (
+        ("u64 timestamp", 0, 8, 0),
+        ("local_t commit", 8, word, 1),
+        ("int overwrite", 8, 1, 1),
+        ("char data", 8 + word, page_size - 8 - word, 1),
+    )
+    return "".join(
+        f"\tfield: {what};\toffset:{at};\tsize:{size};\tsigned:{signed};\n" for what, at, size, signed in rows
+    )
+
+
+def candidate_paths(folder: str) -> Iterator[str]:
+    """Everything below ``folder`` that may be a kernel image or a copy of tracefs. InputError if it is no folder."""
+    if not os.path.isdir(folder):
+        raise InputError(f"{folder}: is no folder of kernel images and copies of tracefs")
+    for where, folders, files in os.walk(folder):
+        if "events" in folders:
+            yield where
+            folders[:] = []
+            continue
+        depth = os.path.relpath(where, folder).count(os.sep)
+        folders[:] = sorted(folders) if depth < _MAX_DEPTH else []
+        yield from (os.path.join(where, name) for name in sorted(files) if not name.endswith(_NOT_IMAGES))
+
+
+def rank(
+    folder: str, region: Region, entries: Entries, memory: Memory, *, cache: bool = True
+) -> tuple[list[Candidate], list[Finding]]:
+    """All sources below ``folder``, best first. Files that are none are counted in a finding."""
+    words, counts = kernel_words(region.data, region.abi, entries.records)
+    boot = BootAddresses.of_region(region)
+    found: list[Candidate] = []
+    skipped = 0
+    for path in candidate_paths(folder):
+        if len(found) + skipped >= _MAX_CANDIDATES:
+            break
+        try:
+            texts, code = _open(path, region.abi, cache)
+        except RbdumpError:
+            skipped += 1
+            continue
+        fit = score_formats(Catalog([texts]).get, entries.id, entries.rows(memory), origin=path)
+        if code is None:
+            found.append(Candidate(path, fit, None))
+            continue
+        placed = fit_image(code, boot, words, counts, name=path, force=True)
+        refusals = [finding.message for finding in placed.findings if finding.code == "wrong-image"]
+        found.append(Candidate(path, fit, placed.check, refusals[0] if refusals else ""))
+    findings = []
+    if skipped:
+        message = f"{skipped} files below {folder} are neither kernel images with events nor copies of tracefs"
+        findings.append(Finding(Severity.INFO, "no-format-source", message))
+    return sorted(found, key=lambda candidate: candidate.key), findings
+
+
+def _open(path: str, abi: Abi, cache: bool) -> tuple[FormatTexts, CodeMap | None]:
+    if os.path.isdir(path) or any(part in os.path.basename(path) for part in (".tar", ".tgz")):
+        return load_tracefs(path).formats, None
+    image = load_image(path, cache=cache)
+    return FormatTexts.of_events(image_formats(image).events, path, abi.long_size), CodeMap.of_image(image)
