@@ -150,9 +150,8 @@ def _read_headers(elf: Any, data: Octets, name: str, relocatable: bool) -> Vmlin
     if int(elf["e_shoff"]) >= len(data):
         raise SourceError(f"{name}: the ELF file ends before its section headers: the image is truncated")
     sections = _sections(elf, data)
-    segments = _segments_of_sections(sections, data)
-    if not segments:
-        segments = _segments_of_headers(elf, data)
+    # the program headers of a separate debug file still tell of contents that it does not hold
+    segments = _segments_of_sections(sections, data) if sections else _segments_of_headers(elf, data)
     if sum(len(segment.data) for segment in segments) > 2 * len(data):
         raise SourceError(f"{name}: the ELF headers are damaged (sections overlap); is the file complete?")
     if elf["e_type"] == "ET_DYN":

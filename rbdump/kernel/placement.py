@@ -26,6 +26,8 @@ _SAMPLE = 4_000
 _STEP = 0x1000
 _MIN_VOTES = 0.05
 _MIN_POINTERS = 16
+_KERNEL_HALF = {8: 0xFFFF << 48, 4: 1 << 31}
+"""Where kernel addresses begin; pairs of instructions seldom look like one."""
 _LOWEST = 1 << 16
 """Below lie offsets and the vectors page of arm, not symbols of the image."""
 _MAX_CANDIDATES = 1 << 16
@@ -95,7 +97,7 @@ def _vote(data: Octets, tables: Tables, rela: Octets) -> int | None:
         pointers = data[: len(data) // abi.long_size * abi.long_size].view(abi.dtype(abi.long_size)).astype(np.uint64)
     size = np.uint64(len(data))
     if tables.encoding is Encoding.PLACE_RELATIVE:
-        pointers = _densest(pointers[pointers >= np.uint64(1 << (8 * abi.long_size - 1))], size)
+        pointers = _densest(pointers[pointers >= np.uint64(_KERNEL_HALF[abi.long_size])], size)
         if len(pointers) < _MIN_POINTERS:
             return None
         low, high = int(pointers[0]), int(pointers[-1])
@@ -108,7 +110,7 @@ def _vote(data: Octets, tables: Tables, rela: Octets) -> int | None:
             return None
         low = int(symbols[0])
         begin = max(0, low - len(data)) // _STEP * _STEP
-        pointers = pointers[(pointers >= np.uint64(begin)) & (pointers < np.uint64(low) + size)]
+        pointers = np.unique(pointers[(pointers >= np.uint64(begin)) & (pointers < np.uint64(low) + size)])
         if len(pointers) < _MIN_POINTERS:
             return None
     if low - begin > _MAX_CANDIDATES * _STEP:
@@ -126,8 +128,8 @@ def _vote(data: Octets, tables: Tables, rela: Octets) -> int | None:
 
 
 def _densest(pointers: npt.NDArray[np.uint64], size: np.uint64) -> npt.NDArray[np.uint64]:
-    """The most pointers that one range of ``size`` bytes holds, sorted."""
-    pointers = np.sort(pointers)
+    """The most different pointers that one range of ``size`` bytes holds, sorted."""
+    pointers = np.unique(pointers)
     if not len(pointers):
         return pointers
     inside = np.searchsorted(pointers, pointers + size, side="left") - np.arange(len(pointers))

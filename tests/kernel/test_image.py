@@ -24,14 +24,19 @@ from tests.imagewriter import (
     DYNSYM,
     EXEC,
     LAYOUTS,
+    NOBITS,
     PROGBITS,
     RELA,
+    STRTAB,
+    SYMTAB,
     ElfSection,
     Kernel,
+    Symbol,
     make_symbols,
     write_bzimage,
     write_elf,
     write_lz4_legacy,
+    write_symtab,
     write_vmlinux,
     write_zboot,
 )
@@ -255,6 +260,25 @@ def test_refuses_other_elf_files(tmp_path: Path) -> None:
         opened(tmp_path, write_elf(sections, LE64, "x86-64", kind=4))
     with pytest.raises(SourceError, match="is a directory"):
         load_image(str(tmp_path), cache=False)
+
+
+def test_a_separate_debug_file_has_symbols_only(tmp_path: Path) -> None:
+    kernel = x86_kernel(None)
+    kernel.symbols.insert(2, Symbol(X86 + 0x10, "D", "linux_banner"))
+    table, strings = write_symtab(kernel.symbols, LE64, {"t": 1, "r": 2, "b": 3, "d": 2})
+    sections = [
+        ElfSection(".text", NOBITS, ALLOC | EXEC, X86, b"", size=0x10000),
+        ElfSection(".rodata", NOBITS, ALLOC, X86 + 0x10000, b"", size=0x10000),
+        ElfSection(".bss", NOBITS, ALLOC, X86 + 0x30000, b"", size=0x1000),
+        ElfSection(".symtab", SYMTAB, 0, 0, table, link=5, entry_size=24),
+        ElfSection(".strtab", STRTAB, 0, 0, strings),
+    ]
+    image = opened(tmp_path, write_elf(sections, LE64, "x86-64"))
+    assert list(image.symbols.names) == [symbol.name for symbol in kernel.symbols]
+    assert image.text_base == X86
+    assert image.release is None
+    assert image.read(X86, 16) == b""
+    assert image.btf is None
 
 
 def test_btf_is_found_by_section_or_by_shape(tmp_path: Path) -> None:
