@@ -79,6 +79,24 @@ def _table(texts: Sequence[str]) -> npt.NDArray[Any]:
     return np.frombuffer(raw, f"V{len(raw) // len(texts)}")
 
 
+def _zero_padded(digits: int) -> npt.NDArray[np.uint8]:
+    """All numbers of so many decimal digits, one in each row."""
+    numbers = np.arange(10**digits)
+    powers = 10 ** np.arange(digits - 1, -1, -1)
+    return (numbers[:, None] // powers % 10 + ord("0")).astype(np.uint8)
+
+
+def _seconds_table() -> npt.NDArray[Any]:
+    """`` %5lu.`` of the seconds that have no more than five digits."""
+    digits = _zero_padded(5)
+    for column in range(4):
+        digits[: 10 ** (4 - column), column] = ord(" ")
+    table = np.full((len(digits), 7), ord(" "), np.uint8)
+    table[:, 1:6] = digits
+    table[:, 6] = ord(".")
+    return table.view("V7").reshape(-1)
+
+
 class PrefixRenderer:
     """Renders the prefix of many rows; keeps the tables of texts that it has made."""
 
@@ -90,9 +108,9 @@ class PrefixRenderer:
         self._flags_table = _table(self._flags)
         self._preempt_table = _table(self._preempt)
         self._cpu_table = _table([f"[{cpu:03d}] " for cpu in range(1000)])
-        self._seconds = _table([f" {second:5d}." for second in range(100_000)])
-        self._thousand = _table([f"{n:03d}" for n in range(1000)])
-        self._ten_thousand = _table([f"{n:04d}" for n in range(10_000)])
+        self._seconds = _seconds_table()
+        self._thousand = _zero_padded(3).view("V3").reshape(-1)
+        self._ten_thousand = _zero_padded(4).view("V4").reshape(-1)
         self._task_texts: list[str] = []
         self._task_table: npt.NDArray[Any] = np.empty(0, f"V{_TASK}")
         self._task_fits = np.empty(0, np.bool_)
