@@ -14,7 +14,7 @@ Kernels move by whole pages at least, so the low bits of an address survive; tha
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Self
 
@@ -28,7 +28,16 @@ from rbdump.ring.region import Region, ScratchModule
 from rbdump.symbols.code import CodeMap, Tally
 from rbdump.symbols.table import SymbolTable
 
-__all__ = ["X86_IMAGES", "BootAddresses", "TextDelta", "boot_table", "given_delta", "infer_delta", "stated_delta"]
+__all__ = [
+    "X86_IMAGES",
+    "BootAddresses",
+    "TextDelta",
+    "boot_table",
+    "closest_tally",
+    "given_delta",
+    "infer_delta",
+    "stated_delta",
+]
 
 Addrs = npt.NDArray[np.uint64]
 
@@ -132,15 +141,8 @@ def infer_delta(code: CodeMap, words: Addrs, counts: npt.NDArray[np.int64], abi:
     occurs. Every word is paired with every place of the image whose low bits, which KASLR keeps, it has; the
     differences are votes.
     """
-    anchors = code.anchors()
-    if not len(anchors) or not len(words):
-        return None
-    chosen = words
-    if len(words) > _MAX_WORDS:  # code addresses repeat, pointers to objects seldom do
-        chosen = words[np.sort(np.argsort(-counts, kind="stable")[:_MAX_WORDS])]
     best: tuple[float, int, Tally] | None = None
-    for value, votes in _votes(chosen, anchors, _granule(code), abi):
-        tally = code.tally(code.link(chosen, value))
+    for value, votes, tally in _candidates(code, words, counts, abi):
         # Tables of stubs are so dense that whatever is laid over them hits them: only more than chance counts.
         stands_out = tally.explained >= max(_MIN_VOTES, _MIN_RATIO * tally.chance)
         if not stands_out or (code.has_code and tally.share < _MIN_SHARE):
@@ -152,6 +154,26 @@ def infer_delta(code: CodeMap, words: Addrs, counts: npt.NDArray[np.int64], abi:
         return None
     _, value, tally = best
     return TextDelta(_signed(value, abi), f"inferred: {tally.explained} of {tally.total} code addresses fit")
+
+
+def closest_tally(code: CodeMap, words: Addrs, counts: npt.NDArray[np.int64], abi: Abi) -> Tally | None:
+    """The figures of the place that explains most addresses beyond chance, for an image that fits nowhere."""
+    tallies = [tally for _, _, tally in _candidates(code, words, counts, abi) if tally.total >= _MIN_VOTES]
+    return max(tallies, key=lambda tally: tally.explained - tally.chance, default=None)
+
+
+def _candidates(
+    code: CodeMap, words: Addrs, counts: npt.NDArray[np.int64], abi: Abi
+) -> Iterator[tuple[int, int, Tally]]:
+    """The deltas that have most votes: value, votes, and where the words then land."""
+    anchors = code.anchors()
+    if not len(anchors) or not len(words):
+        return
+    chosen = words
+    if len(words) > _MAX_WORDS:  # code addresses repeat, pointers to objects seldom do
+        chosen = words[np.sort(np.argsort(-counts, kind="stable")[:_MAX_WORDS])]
+    for value, votes in _votes(chosen, anchors, _granule(code), abi):
+        yield value, votes, code.tally(code.link(chosen, value))
 
 
 def boot_table(

@@ -22,6 +22,7 @@ from rbdump.symbols.delta import (
     BootAddresses,
     TextDelta,
     boot_table,
+    closest_tally,
     given_delta,
     infer_delta,
     stated_delta,
@@ -127,6 +128,9 @@ def fit_image(
     if delta is None and not problem and code.has_code and _image_words(words) >= 2 * _MIN_ADDRESSES:
         problem = "no place of it in memory explains the code addresses of the region"
     if problem or check.verdict is Verdict.WRONG:
+        closest = closest_tally(code, words, counts, boot.abi) if delta is None else None
+        if closest is not None:
+            check = AddressCheck(closest, Verdict.WRONG, "wherever it may have been")
         figures = "; ".join(text for text in (problem, str(check) if check.tally.total else "") if text)
         message = f"{name} is not the kernel that wrote the region: {figures}"
         if not force:
