@@ -9,6 +9,7 @@ from rbdump.ring.records import RecordState, RecordTable
 from rbdump.ring.region import CpuBuffer, Region, ScratchModule
 from rbdump.ring.strict import POLICIES, Policy, default_policy
 from rbdump.ring.subbufs import Subbufs, SubbufState
+from rbdump.ring.uncommitted import walk_uncommitted
 
 __all__ = [
     "POLICIES",
@@ -24,4 +25,5 @@ __all__ = [
     "find_regions",
     "open_region",
     "walk_region",
+    "walk_uncommitted",
 ]

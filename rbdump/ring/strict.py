@@ -132,9 +132,6 @@ def _discard_invalid(region: Region, cpu: CpuBuffer, chains: Chains, order: Ints
             rewound.append(index)
             if check(index, 0, newest):
                 newest = stamps[index]
-    if cpu.commit == reader and rewound:
-        # The old reader page now stands in the ring, where the search for the commit page skips it.
-        return _rejected("its commit page is the reader page and it was rewound")
     reached = stamps[head] if head_ok else 0
     for index in order[1:].tolist():
         if check(index, reached, 0):
