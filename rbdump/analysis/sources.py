@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from rbdump.errors import SourceError, UsageError
@@ -24,7 +25,7 @@ from rbdump.events.rows import Memory
 from rbdump.events.texts import FormatTexts
 from rbdump.events.tracefs import Tracefs, load_tracefs
 from rbdump.events.variables import infer_variables
-from rbdump.findings import Finding
+from rbdump.findings import Finding, Severity
 from rbdump.ring import Region
 from rbdump.ring.region import CLOCKS
 from rbdump.symbols.kallsyms_text import load_kallsyms
@@ -32,8 +33,10 @@ from rbdump.symbols.symbolizer import Symbolizer
 from rbdump.symbols.table import SymbolTable
 
 if TYPE_CHECKING:
+    from rbdump.kernel.btf import Btf
     from rbdump.kernel.formats import ImageFormats
     from rbdump.kernel.image import KernelImage
+    from rbdump.kernel.typeinfo import FunctionProto
 
 __all__ = ["Knowledge", "Sources", "clock_counts_ns", "gather_knowledge"]
 
@@ -81,10 +84,13 @@ class Knowledge:
     findings: list[Finding] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _PlacedImage:
+    """An image where the last boot had it; without a delta its addresses say nothing."""
+
     image: KernelImage
-    formats: ImageFormats
+    formats: ImageFormats | None
+    """None when the image does not tell the formats of its events."""
     delta: int | None
     table: SymbolTable | None
 
@@ -92,7 +98,18 @@ class _PlacedImage:
         if self.delta is None:
             return None
         link = (addr - self.delta) & self.image.abi.long_mask
-        return self.formats.printk_formats.get(link) or self.image.cstring(link)
+        known = self.formats.printk_formats.get(link) if self.formats is not None else None
+        return known or self.image.cstring(link)
+
+    @cached_property
+    def btf(self) -> Btf | None:
+        """The image's types; the kernel prints arguments of functions only where it has them itself."""
+        from rbdump.kernel.btf import Btf
+
+        try:
+            return None if self.image.btf is None else Btf(self.image.btf)
+        except SourceError:
+            return None
 
 
 def clock_counts_ns(clock: str | None) -> bool:
@@ -124,7 +141,9 @@ def gather_knowledge(region: Region, entries: Entries, memory: Memory, sources: 
     table = _symbol_table(sources, images, findings)
     texts = [copy.formats for copy in copies]
     texts += [
-        FormatTexts.of_events(placed.formats.events, placed.image.path, region.abi.long_size) for placed in images
+        FormatTexts.of_events(placed.formats.events, placed.image.path, region.abi.long_size)
+        for placed in images
+        if placed.formats is not None
     ]
     numbering = choose_numbering(region.abi, region.layout.name, texts, entries)
     catalog = Catalog([*texts, builtin_formats(region.abi, numbering, entries, memory)], numbering)
@@ -140,6 +159,8 @@ def gather_knowledge(region: Region, entries: Entries, memory: Memory, sources: 
         _strings(copies, images),
         in_ns=in_ns,
         addr_of=table.addr if table is not None else no_addr,
+        constant=_constants(images),
+        prototype=_prototypes(images) if images else None,
         hz=variables.pop("HZ", None),
         variables=variables,
     )
@@ -155,8 +176,12 @@ def _place(path: str, region: Region, entries: Entries, sources: Sources, findin
     from rbdump.symbols.words import kernel_words
 
     image = load_image(path, cache=sources.cache)
-    formats = image_formats(image)
-    findings += formats.findings
+    formats = None
+    try:
+        formats = image_formats(image)
+        findings += formats.findings
+    except SourceError as error:  # its symbols and strings are of use all the same
+        findings.append(Finding(Severity.WARNING, "image-without-formats", str(error)))
     words, counts = kernel_words(region.data, region.abi, entries.records)
     fit = fit_image(
         CodeMap.of_image(image),
@@ -194,3 +219,21 @@ def _strings(copies: list[Tracefs], images: list[_PlacedImage]) -> Callable[[int
         return None
 
     return string_at
+
+
+def _constants(images: list[_PlacedImage]) -> Callable[[str], int | None]:
+    found: dict[str, int] = {}
+    for placed in reversed(images):
+        if placed.formats is not None:
+            found |= placed.formats.constants
+    return found.get
+
+
+def _prototypes(images: list[_PlacedImage]) -> Callable[[str], FunctionProto | None]:
+    def prototype(name: str) -> FunctionProto | None:
+        for placed in images:
+            if placed.btf is not None and (found := placed.btf.function(name)) is not None:
+                return found
+        return None
+
+    return prototype

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from rbdump.abi import Abi
+from rbdump.kernel.typeinfo import FunctionProto
 
 __all__ = ["Facts", "NoSymbols", "Symbols", "no_addr", "no_string"]
 
@@ -78,6 +79,8 @@ class Facts:
     """The trace clock counts nanoseconds."""
     addr_of: Callable[[str], int | None] = no_addr
     """The last-boot address of a symbol of the kernel proper, None when it is not known."""
+    prototype: Callable[[str], FunctionProto | None] | None = None
+    """The parameters of a function by its name, from the type information of the kernel; None when there is none."""
     constant: Callable[[str], int | None] = no_addr
     """The value of an enumerator, from the type information of the kernel."""
     variables: Mapping[str, int] = field(default_factory=dict)

@@ -17,6 +17,7 @@ from rbdump.events.entries import Entries
 from rbdump.events.facts import Facts
 from rbdump.events.format import EventFormat, Field
 from rbdump.events.rows import Memory, Rows
+from rbdump.render.arguments import arguments_renderer
 from rbdump.render.group import Group, Renderer, column, field_named
 
 __all__ = ["Fold", "duration_text", "entry_renderer", "exit_renderer", "fold_funcgraph"]
@@ -123,6 +124,7 @@ def entry_renderer(
     begin = end = None
     if exit_fmt is not None:
         begin, end = field_named(exit_fmt, "calltime"), field_named(exit_fmt, "rettime")
+    arguments = arguments_renderer(fmt, facts, func.offset)
 
     def render(group: Group) -> list[str]:
         count = len(group)
@@ -135,10 +137,11 @@ def entry_renderer(
             spent[folded] = ended - exits.integers(begin.offset, 8, signed=False).astype(np.uint64)
         texts = []
         cpus = group.entries.records.cpu[group.index].tolist()
-        values = (column(group.rows, func), column(group.rows, depth), cpus, leaf.tolist(), spent.tolist())
-        for addr, level, cpu, exit_offset, nanoseconds in zip(*values, strict=True):
+        brackets = arguments(group.rows) if arguments is not None else [""] * count
+        values = (column(group.rows, func), column(group.rows, depth), cpus, leaf.tolist(), spent.tolist(), brackets)
+        for addr, level, cpu, exit_offset, nanoseconds, args in zip(*values, strict=True):
             text = front.irq(addr, cpu, "==========>") + front.cpu(cpu)
-            call = f"{_indent(level)}{names[addr]}()"
+            call = f"{_indent(level)}{names[addr]}{args or '()'}"
             if exit_offset >= 0:
                 text += f"{front.duration(nanoseconds)}{call};\n{front.irq(addr, cpu, '<==========')}"
             else:

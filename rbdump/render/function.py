@@ -10,13 +10,11 @@ from operator import add
 
 from rbdump.events.facts import Facts
 from rbdump.events.format import EventFormat
+from rbdump.render.arguments import arguments_renderer
 from rbdump.render.group import Group, Renderer, column, field_named, memo
 from rbdump.render.prefix import stamp_text
 
-__all__ = ["MAX_ARGS", "func_repeats_renderer", "function_renderer"]
-
-MAX_ARGS = 6
-"""FTRACE_REGS_MAX_ARGS: a record that has room for so many words behind its fixed fields holds arguments."""
+__all__ = ["func_repeats_renderer", "function_renderer"]
 
 
 def function_renderer(fmt: EventFormat, facts: Facts) -> Renderer:
@@ -24,17 +22,14 @@ def function_renderer(fmt: EventFormat, facts: Facts) -> Renderer:
     ip, parent = field_named(fmt, "ip"), field_named(fmt, "parent_ip")
     names = facts.symbols.func
     callers = memo(lambda addr: f" <-{names[addr]}\n" if addr else "\n")
-    args = next((field for field in fmt.fields if field.name == "args"), None)
-    with_args = None if args is None else args.offset + MAX_ARGS * facts.abi.long_size
+    arguments = arguments_renderer(fmt, facts, ip.offset)
 
     def render(group: Group) -> list[str]:
         heads = map(names.__getitem__, column(group.rows, ip))
         tails = map(callers.__getitem__, column(group.rows, parent))
-        if with_args is None or not (group.rows.length >= with_args).any():
-            return list(map(add, heads, tails))
-        # print_function_args() without a prototype of the function prints empty brackets
-        brackets = ["()" if has else "" for has in (group.rows.length >= with_args).tolist()]
-        return list(map(add, map(add, heads, brackets), tails))
+        if arguments is not None:
+            heads = map(add, heads, arguments(group.rows))
+        return list(map(add, heads, tails))
 
     return render
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import struct
 
 from rbdump.abi import Abi
+from rbdump.kernel.typeinfo import FunctionProto, Parameter
 from tests.events.records import LE64, Rec
 from tests.render.scene import BASE, MODULE, NEW, render
 
@@ -28,11 +29,39 @@ def test_function_and_its_caller() -> None:
     ]
 
 
-def test_arguments_without_prototypes_are_empty_brackets() -> None:
-    with_args = Rec(FUNCTION, 1, words(BASE + 0x100, BASE + 0x300, 1, 2, 3, 4, 5, 6))
+def with_arguments(*values: int) -> Rec:
+    return Rec(FUNCTION, 1, words(BASE + 0x100, BASE + 0x300, *values))
+
+
+def test_arguments_without_types_of_the_kernel_are_bare_words() -> None:
     without = Rec(FUNCTION, 1, words(BASE + 0x100, BASE + 0x300))
-    got = render([with_args, without], style=NEW, numbering=21)
-    assert got == ["vfs_read() <-ksys_read\n", "vfs_read <-ksys_read\n"]
+    got = render([with_arguments(1, 2, 3, 4, 5, 2**64 - 1), without], style=NEW, numbering=21)
+    assert got == ["vfs_read(0x1, 0x2, 0x3, 0x4, 0x5, 0xffffffffffffffff) <-ksys_read\n", "vfs_read <-ksys_read\n"]
+
+
+def test_a_function_that_the_types_do_not_know_has_empty_brackets() -> None:
+    got = render([with_arguments(1, 2, 3, 4, 5, 6)], style=NEW, numbering=21, prototype=lambda name: None)
+    assert got == ["vfs_read() <-ksys_read\n"]
+
+
+def test_arguments_are_spelled_by_the_prototype() -> None:
+    parameters = (
+        Parameter("file", "ptr", "", 0, False),
+        Parameter("nr", "int", "int", 4, True),
+        Parameter("count", "int", "unsigned long", 8, False),
+        Parameter("mode", "enum", "modes", 4, False, {2: "BLOCK"}),
+        Parameter("pair", "struct", "pair", 16, False),
+        Parameter("late", "int", "int", 4, True),
+    )
+    asked = []
+
+    def prototype(name: str) -> FunctionProto:
+        asked.append(name)
+        return FunctionProto(name, parameters)
+
+    got = render([with_arguments(0xB, 2**64 - 100, 16, 2, 7, 8)], style=NEW, numbering=21, prototype=prototype)
+    assert got == ["vfs_read(file=0xb, nr=-100, count=0x10, mode=2 [BLOCK], pair=(STRUCT)[0x7:0x8], ...) <-ksys_read\n"]
+    assert asked == ["vfs_read"]
 
 
 def test_repeats() -> None:
