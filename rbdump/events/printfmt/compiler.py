@@ -8,6 +8,7 @@ one list comprehension puts the lines together. Once enough rows were seen, `pla
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import repeat
 
 import numpy as np
@@ -21,6 +22,7 @@ from rbdump.events.printfmt.ctype import TypeTable
 from rbdump.events.printfmt.evaluate import Evaluator
 from rbdump.events.printfmt.nodes import UnsupportedPrintFmt
 from rbdump.events.printfmt.parser import parse_print_fmt
+from rbdump.events.printfmt.placement import placed
 from rbdump.events.printfmt.plan import Part, Render, Segment, SpanMemo, choose_segments
 from rbdump.events.printfmt.special import rewritten
 from rbdump.events.printfmt.template import parse_template
@@ -48,7 +50,9 @@ class PrintFmt:
     """Renders ``name: body`` lines, newline included, of the records of one event."""
 
     def __init__(self, fmt: EventFormat, facts: Facts) -> None:
+        fmt = replace(fmt, fields=tuple(placed(fmt.fields)))
         self._fmt = fmt
+        self._fixed = max((field.offset + field.size for field in (*fmt.common_fields, *fmt.fields)), default=0)
         self._facts = facts
         self._types = TypeTable(facts.abi, facts.variables.get(PAGE_SIZE))
         self._tables: Tables = {}
@@ -71,17 +75,26 @@ class PrintFmt:
         self._render = self._generate([Segment(tuple(self._parts))])
 
     def __call__(self, rows: Rows) -> list[str]:
-        """The line of each row. Fixed fields must lie inside every record; dynamic ones are checked."""
+        """The line of each row; ``(record too short)`` for one that cannot hold the fixed fields."""
         if not len(rows):
             return []
-        if not self._learned and len(rows) >= _LEARN:
+        if not self._learned and len(rows) >= _LEARN and rows.length.min() >= self._fixed:
             self._learned = True
             fields = {f.name: f for f in (*self._fmt.common_fields, *self._fmt.fields)}
             segments = choose_segments(self._parts, fields, rows)
             if any(segment.span is not None for segment in segments):
                 self._render = self._generate(segments)
+        if rows.length.min() < self._fixed:
+            return self._render_long_ones(rows)
         with np.errstate(all="ignore"):
             return self._render(rows)
+
+    def _render_long_ones(self, rows: Rows) -> list[str]:
+        lines = [f"{self._fmt.name}: (record too short)\n"] * len(rows)
+        long_enough = np.flatnonzero(rows.length >= self._fixed)
+        for row, line in zip(long_enough.tolist(), self(rows.select(long_enough)), strict=True):
+            lines[row] = line
+        return lines
 
     def _generate(self, segments: Sequence[Segment]) -> Render:
         names: dict[str, object] = {

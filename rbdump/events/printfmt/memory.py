@@ -53,26 +53,14 @@ def field_value(ev: Context, field: Field) -> Value:
     if field.is_data_loc or field.is_rel_loc:
         return Int(ev.types.unsigned, None, ev.code.let(f"rows.integers({field.offset}, 4, signed=False)"))
     of = field_type(ev, field)
+    if not field.size:  # a flexible array takes the rest of the record; old files write it without brackets
+        return Mem(of.target or of, field.offset, ev.code.let(f"rows.length - {field.offset}", "a"), field.name)
     if of.kind == "array":
         assert of.target is not None
-        if not field.size:  # a flexible array takes the rest of the record
-            return Mem(of.target, field.offset, ev.code.let(f"rows.length - {field.offset}", "a"), field.name)
-        return Mem(of.target, *_place(field, of.target.size), field.name)
+        return Mem(of.target, field.offset, field.size, field.name)
     if of.kind == "struct" or of.size not in _INTEGER_SIZES or of.size != field.size:
         return Mem(CType("struct", field.size, name=of.name), field.offset, field.size, field.name)
     return Int(of, None, ev.code.let(f"rows.integers({field.offset}, {of.size}, signed={of.signed})"))
-
-
-def _place(field: Field, size: int) -> tuple[int, int]:
-    """Offset and bytes of a fixed array.
-
-    A field declared as ``__field(type, name[n])`` is described by offsetof(name[n]) and sizeof(name[n]): an element
-    behind the array that the record holds.
-    """
-    declared = field.type.partition("[")[2].rstrip("] ")
-    if field.size == size and declared.isdigit() and int(declared) > 1 and size * int(declared) <= field.offset:
-        return field.offset - size * int(declared), size * int(declared)
-    return field.offset, field.size
 
 
 def dynamic(ev: Context, name: str) -> tuple[Mem, Int]:

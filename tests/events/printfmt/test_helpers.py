@@ -13,6 +13,7 @@ from rbdump.events.format import parse_format
 from rbdump.events.printfmt import UnsupportedPrintFmt, compile_print_fmt
 from rbdump.events.printfmt.decoders import scsi_cdb, usb_control
 from tests.events.printfmt.rendering import ALL, BE64, LE32, LE64, Event, render
+from tests.events.records import COMMON, Rec, pack
 
 FLAGS = '{ 1, "A" }, { 2, "B" }, { 12, "CD" }, { 0, "ZERO" }'
 
@@ -139,17 +140,26 @@ def test_trap_14_strings_behind_pointers(abi: Abi) -> None:
 def test_fields_of_the_same_name_and_arrays_that_files_misplace() -> None:
     fields = {"__data_loc char[] type": b"cache\0", "int type": 3}
     assert render('"%s %d", __get_str(type), REC->type', fields) == "cache 3"
-    common = Event('""').lines
-    head = "name: ev\nID: 1\nformat:\n\tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;\n" + "".join(
-        common
-    )
-    text = head + (
-        "\tfield:u32 nid[3];\toffset:20;\tsize:4;\tsigned:0;\n\tfield:int depth;\toffset:20;\tsize:4;\tsigned:1;\n"
-        '\nprint fmt: "%u %u %u %d", REC->nid[0], REC->nid[1], REC->nid[2], REC->depth\n'
-    )
-    event = Event('""', {"u32 a[4]": [1, 2, 3, 4]})
-    render_ = compile_print_fmt(parse_format(text), event.facts())
-    assert render_(event.rows([{"u32 a[4]": [1, 2, 3, 4]}])) == ["ev: 1 2 3 4\n"]
+    head = "name: ev\nID: 1\nformat:\n" + COMMON + "\tfield:u32 first;\toffset:8;\tsize:4;\tsigned:0;\n"
+    text = '\nprint fmt: "%u %u %u %u %d", REC->first, REC->nid[0], REC->nid[1], REC->nid[2], REC->depth\n'
+    event = Event('""', {"u32 a[5]": [1, 2, 3, 4, 5]})
+    rows = event.rows([{"u32 a[5]": [1, 2, 3, 4, 5]}])
+    for at, depth in ((24, 24), (12, 16)):  # offsetof(nid[3]) before 5.9, sizes added up since then
+        lines = (
+            f"\tfield:u32 nid[3];\toffset:{at};\tsize:4;\tsigned:0;\n"
+            f"\tfield:int depth;\toffset:{depth};\tsize:4;\tsigned:1;\n"
+        )
+        render_ = compile_print_fmt(parse_format(head + lines + text), event.facts())
+        assert render_(rows) == ["ev: 1 2 3 4 5\n"]
+
+
+def test_a_record_too_short_for_its_fields_says_so() -> None:
+    event = Event('"%d", REC->b', {"int a": 0, "int b": 0})
+    short = Event('""', {"int a": 7}).pack({"int a": 7})
+    long = event.pack({"int a": 7, "int b": 8})
+    entries, memory = pack([Rec(100, 1, long), Rec(100, 1, short)])
+    render_ = compile_print_fmt(event.format, event.facts())
+    assert render_(entries.rows(memory)) == ["ev: 8\n", "ev: (record too short)\n"]
 
 
 def test_templates_of_old_files_whose_quotes_are_not_escaped() -> None:
