@@ -115,7 +115,7 @@ def _jiffies(numerator: int) -> Callable[[Context, Nodes], Value]:
     """jiffies_to_msecs() and jiffies_to_usecs() of kernel/time/time.c for an HZ that divides the unit."""
 
     def handler(ev: Context, args: Nodes) -> Value:
-        hz = ev.facts.hz
+        hz = ev.facts.hz or ev.facts.variables.get("HZ")
         if hz is None or numerator % hz:
             raise UnsupportedPrintFmt("jiffies cannot be converted: CONFIG_HZ is not known")
         value = integers.convert(ev.code, ev.integer(args[0]), ev.types.ulong)

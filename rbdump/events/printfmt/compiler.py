@@ -71,6 +71,8 @@ class PrintFmt:
         self._parts = _joined([f"{fmt.name}: ", *rewritten(fmt, parts), "\n"])
         self.__source__ = ""
         """The generated source, for people."""
+        self.notes: tuple[str, ...] = ()
+        """What is rendered less well than the kernel would, each in one sentence; for a finding."""
         self._learned = False
         self._render = self._generate([Segment(tuple(self._parts))])
 
@@ -119,6 +121,8 @@ class PrintFmt:
                     fragments.append(Fragment(part.replace("%", "%%")))
                 else:
                     fragments.append(convert(evaluator, part[0], list(part[1])))
+        if evaluator.notes:
+            self.notes = tuple(dict.fromkeys((*self.notes, *evaluator.notes)))
         code.lines.append(f"return {_line(fragments)}")
         source = "def render(rows):\n    " + "\n    ".join(code.lines) + "\n"
         exec(compile(source, f"<print fmt of {self._fmt.name}>", "exec"), names)

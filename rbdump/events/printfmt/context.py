@@ -26,6 +26,8 @@ class Context(Protocol):
     code: Code
     page_base: int | None
     """The struct page of frame 0, None when it is not known."""
+    notes: list[str]
+    """What is rendered less well than the kernel would, in words."""
     tables: Tables
     """Shared by all functions of a format."""
 

@@ -42,6 +42,7 @@ class Evaluator(Context):
         self.types = types
         self.code = code
         self.tables = tables
+        self.notes: list[str] = []
         self.page_base = facts.variables.get(PAGE_BASE)
         everything = (*fmt.common_fields, *fmt.fields)
         # a dynamic array and a plain field may share a name: the kernel's structure calls the first __data_loc_NAME
@@ -144,7 +145,7 @@ class Evaluator(Context):
             return Int(self.types.ulong if name == "vmemmap_base" else self.page_pointer, self.page_base)
         if name in ("__pv_phys_pfn_offset", "__pv_phys_offset") and self.page_base is not None:
             return Int(self.types.ulong, 0)  # the base is that of frame 0 already
-        known = self.facts.hz if name == "HZ" else self.facts.variables.get(name)
+        known = self.facts.hz if name == "HZ" and self.facts.hz else self.facts.variables.get(name)
         if known is not None:
             return Int(self.types.ulong, wrap(known, self.types.ulong))
         known = self.facts.constant(name)

@@ -105,6 +105,10 @@ def _relative_page(ev: Context, node: n.Node) -> Text:
         ev.page_base = None
     if offset.const is not None:
         raise UnsupportedPrintFmt("the base of the array of struct page is not known")
+    ev.notes.append(
+        "the base of the array of struct page, which the kernel chose at boot, is not known: "
+        "pages are shown relative to it"
+    )
     null = "0" * (2 * ev.types.long_size)
     items = ev.code.items(offset.code)
     return Text(None, ev.code.let(f"['vmemmap_base+%#x' % x if x else {null!r} for x in {items}]", "s"))

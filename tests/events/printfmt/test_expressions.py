@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rbdump.abi import Abi
-from rbdump.events.printfmt import UnsupportedPrintFmt
+from rbdump.events.printfmt import UnsupportedPrintFmt, compile_print_fmt
 from tests.events.printfmt.rendering import ALL, BE64, LE32, LE64, Event, render
 
 CASES: list[tuple[str, dict[str, Any], str]] = [
@@ -106,7 +106,12 @@ def test_pointers_count_in_elements() -> None:
 
 def test_a_page_whose_base_is_unknown_is_shown_relative_to_it() -> None:
     text = '"page=%p pfn=%lu", REC->pfn != -1UL ? (((struct page *)vmemmap_base) + (REC->pfn)) : ((void *)0), REC->pfn'
-    assert render(text, {"unsigned long pfn": 3}) == "page=vmemmap_base+0xc0 pfn=3"
+    fields = {"unsigned long pfn": 3}
+    assert render(text, fields) == "page=vmemmap_base+0xc0 pfn=3"
+    event = Event(text, fields)
+    assert "shown relative to it" in compile_print_fmt(event.format, event.facts()).notes[0]
+    known = event.facts(variables={"the struct page of frame 0": 0})
+    assert compile_print_fmt(event.format, known).notes == ()
 
 
 @pytest.mark.parametrize("abi", ALL, ids=str)
