@@ -24,7 +24,6 @@ from rbdump.events.printfmt.nodes import UnsupportedPrintFmt
 from rbdump.events.printfmt.parser import parse_print_fmt
 from rbdump.events.printfmt.placement import placed
 from rbdump.events.printfmt.plan import Part, Render, Segment, SpanMemo, choose_segments
-from rbdump.events.printfmt.special import rewritten
 from rbdump.events.printfmt.template import parse_template
 from rbdump.events.printfmt.values import Code
 from rbdump.events.rows import Rows
@@ -68,7 +67,7 @@ class PrintFmt:
                 raise UnsupportedPrintFmt("the print fmt has more conversions than arguments")
             parts.append((part, tuple(left[:wanted])))
             del left[:wanted]
-        self._parts = _joined([f"{fmt.name}: ", *rewritten(fmt, parts), "\n"])
+        self._parts = _joined([f"{fmt.name}: ", *parts, "\n"])
         self.__source__ = ""
         """The generated source, for people."""
         self.notes: tuple[str, ...] = ()

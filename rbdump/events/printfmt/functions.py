@@ -209,29 +209,6 @@ def _untrusted(ev: Context, args: Nodes) -> Value:
     return _map_blobs(ev, blobs, text.untrusted, "untrusted")
 
 
-def _probe_ip(with_offset: bool) -> Callable[[Context, Nodes], Value]:
-    """seq_print_ip_sym(): kprobes print symbols, uprobes addresses, which no symbol covers."""
-
-    def handler(ev: Context, args: Nodes) -> Value:
-        names = ev.facts.symbols.pS if with_offset else ev.facts.symbols.func
-        value = integers.convert(ev.code, ev.integer(args[0]), ev.types.ulong)
-        return map_ints(ev, value, lambda addr: names[addr] if addr else "0", "ip")
-
-    return handler
-
-
-def _probe_string(ev: Context, args: Nodes) -> Value:
-    """The string type of probes: quoted, ``(fault)`` where the kernel could not read it."""
-    blobs = memory.blob(ev, memory.dynamic(ev, name_of(args[0]))[0])
-    return _map_blobs(ev, blobs, text.probe_string, "strings")
-
-
-def _synth_stack(ev: Context, args: Nodes) -> Value:
-    order, size, symbols = ev.facts.abi.byteorder, ev.facts.abi.long_size, ev.facts.symbols.pS
-    blobs = memory.blob(ev, memory.dynamic(ev, name_of(args[0]))[0])
-    return _map_blobs(ev, blobs, lambda b: text.synth_stack(b, order, size, symbols), "stack")
-
-
 _HANDLERS: dict[str, Callable[[Context, Nodes], Value]] = {
     "__print_flags": _flags(0),
     "__print_flags_u64": _flags(64),
@@ -260,10 +237,6 @@ _HANDLERS: dict[str, Callable[[Context, Nodes], Value]] = {
     "__get_rel_cpumask": _bitmask,
     "__get_stacktrace": _stacktrace,
     "__print_stacktrace": _stacktrace,
-    "__probe_ip": _probe_ip(True),
-    "__probe_func": _probe_ip(False),
-    "__probe_string": _probe_string,
-    "__synth_stack": _synth_stack,
     "scsi_trace_parse_cdb": _scsi_cdb,
     "nvme_trace_disk_name": _disk_name,
     "__trace_print_untrusted_str": _untrusted,

@@ -25,7 +25,7 @@ _SPAN_LIMIT = 96
 _TABLE_LIMIT = 1 << 14
 _SAMPLE = 2048
 _INTEGERS = (1, 2, 4, 8)
-_DYNAMIC = ("__get_", "__print_dynamic", "__print_stacktrace", "__probe_string", "__synth_stack")
+_DYNAMIC = ("__get_", "__print_dynamic", "__print_stacktrace")
 
 Span = tuple[int, int]
 Part = str | tuple[Conversion, tuple[n.Node, ...]]

@@ -21,10 +21,8 @@ __all__ = [
     "ip6",
     "ip6_compressed",
     "mac",
-    "probe_string",
     "sockaddr",
     "stacktrace",
-    "synth_stack",
     "untrusted",
     "uuid",
 ]
@@ -130,22 +128,6 @@ def stacktrace(raw: bytes, order: Order, long_size: int, symbols: Mapping[int, s
         lines.append(("" if first else "\n=> ") + symbols[addr])
         first = False
     return "".join(lines)
-
-
-def synth_stack(raw: bytes, order: Order, long_size: int, symbols: Mapping[int, str]) -> str:
-    """The stack of a synthetic event: its first word is the number of entries."""
-    return "".join(
-        f"=> {symbols[int.from_bytes(raw[at : at + long_size], order)]}\n"
-        for at in range(long_size, len(raw) - long_size + 1, long_size)
-    )
-
-
-def probe_string(raw: bytes) -> str:
-    """print_type_string() of kernel/trace/trace_probe.c."""
-    if not raw:
-        return "(fault)"
-    text = raw.split(b"\0", 1)[0].decode("utf-8", "surrogateescape")
-    return f'"{text}"'
 
 
 def hex_bytes(raw: bytes, separator: str) -> str:

@@ -3,16 +3,15 @@
 
 from __future__ import annotations
 
-import struct
 from typing import Any
 
 import pytest
 
 from rbdump.abi import Abi
 from rbdump.events.format import parse_format
-from rbdump.events.printfmt import UnsupportedPrintFmt, compile_print_fmt
+from rbdump.events.printfmt import compile_print_fmt
 from rbdump.events.printfmt.decoders import scsi_cdb, usb_control
-from tests.events.printfmt.rendering import ALL, BE64, LE32, LE64, Event, render
+from tests.events.printfmt.rendering import ALL, LE32, Event, render
 from tests.events.records import COMMON, Rec, pack
 
 FLAGS = '{ 1, "A" }, { 2, "B" }, { 12, "CD" }, { 0, "ZERO" }'
@@ -175,34 +174,6 @@ def test_arrays_of_the_kernel_that_are_protocol() -> None:
     )
     event = Event(text, {"u32 cmd": 0})
     assert event.render([{"u32 cmd": v} for v in (0x7202, 0x720C, 0x72FF)]) == ["BR_TRANSACTION", "BR_NOOP", "unknown"]
-
-
-@pytest.mark.parametrize("abi", [LE64, BE64], ids=str)
-def test_synthetic_events_print_by_field(abi: Abi) -> None:
-    fields = {"u64 lat": 2**64 - 5, "s8 small": -1, "__data_loc char[] who": b"bash\0", "pid_t pid": -7}
-    text = '"lat=%llu, small=%d, who=%s, pid=%d", REC->lat, REC->small, __get_str(who), REC->pid'
-    expected = f"lat={2**64 - 5} small=255 who=bash pid=-7"
-    assert render(text, fields, abi=abi, system="synthetic") == expected
-
-
-def test_the_stack_of_a_synthetic_event() -> None:
-    stack = struct.pack("<3Q", 2, 0x10, 0x20)
-    text = '"s=%s, n=%u", __get_stacktrace(s), REC->n'
-    fields = {"__data_loc unsigned long[] s": stack, "u32 n": 1}
-    assert render(text, fields, system="synthetic") == "s=STACK:\n=> 0x10\n=> 0x20\nn=1"
-    with pytest.raises(UnsupportedPrintFmt, match="gfp"):
-        render('"g=%x", REC->g', {"gfp_t g": 1}, system="synthetic")
-
-
-def test_probes_print_symbols_and_faults() -> None:
-    text = '"(%lx) dfd=0x%Lx name=\\"%s\\" n=%d", REC->__probe_ip, REC->dfd, __get_str(name), REC->n'
-    fields = {"unsigned long __probe_ip": 0x40, "u64 dfd": 3, "__data_loc char[] name": b"/tmp\0", "int n": 1}
-    event = Event(text, fields)
-    faulty = {**fields, "__data_loc char[] name": 0, "unsigned long __probe_ip": 0}
-    assert event.render([fields, faulty]) == ['(0x40) dfd=0x3 name="/tmp" n=1', "(0) dfd=0x3 name=(fault) n=1"]
-    text = '"(%lx <- %lx) ret=%Ld", REC->__probe_func, REC->__probe_ret_ip, REC->ret'
-    fields = {"unsigned long __probe_func": 0x40, "unsigned long __probe_ret_ip": 0x50, "s64 ret": -2}
-    assert render(text, fields) == "(0x50 <- 0x00000040) ret=-2"
 
 
 @pytest.mark.parametrize(
