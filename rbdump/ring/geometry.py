@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rbdump.errors import NotARegionError
-from rbdump.ring.identify import MIN_SUBBUFS, SUBBUF_SIZES, Identity
+from rbdump.ring.identify import MIN_SUBBUFS, SUBBUF_SIZES, Identity, sane_pointers
 from rbdump.ring.structs import member_offset, struct_parse
 from rbdump.ring.subbufs import parse_subbufs
 
@@ -215,6 +215,8 @@ def _lay_out(data: Bytes, identity: Identity, subbuf_size: int, nr_subbufs: int,
         if at + header > len(data):
             break
         chunk = Chunk(at, begin, *_evidence(data, identity, at, subbuf_size, nr_subbufs))
+        if chunks and chunks[0].exact and chunk.exact and _begins_another(data, identity, chunks[0], chunk):
+            break
         chunks.append(chunk)
         if chunk.plausible:
             known = len(chunks)
@@ -231,6 +233,26 @@ def _lay_out(data: Bytes, identity: Identity, subbuf_size: int, nr_subbufs: int,
     chunks = chunks[:known]
     end = chunks[-1].data + subbuf_size * nr_subbufs if chunks else identity.offset
     return Geometry(subbuf_size, nr_subbufs, tuple(chunks), end)
+
+
+def _begins_another(data: Bytes, identity: Identity, first: Chunk, chunk: Chunk) -> bool:
+    """Whether an intact header where the next CPU's should be belongs to another region, directly behind this one.
+
+    All CPUs of a region were mapped in one piece, so that their addresses agree; one wrong bit is damage.
+    """
+    structs = identity.structs
+    if structs.meta is not None or sane_pointers(data, chunk.header, structs) < 3:
+        return False
+    one, two = (struct_parse(structs.cpu_meta, data, at.header) for at in (first, chunk))
+    if "first_buffer" not in one:
+        return False
+    mask, distance = structs.abi.long_mask, chunk.data - first.data
+    wrong = [
+        (((one.first_buffer + distance) & mask) ^ two.first_buffer).bit_count(),
+        (((two.first_buffer - distance) & mask) ^ one.first_buffer).bit_count(),
+    ]
+    is_copy = wrong[0] > 0 and one.first_buffer == two.first_buffer
+    return bool(min(wrong) > 1 or is_copy)
 
 
 def _evidence(data: Bytes, identity: Identity, at: int, subbuf_size: int, nr_subbufs: int) -> tuple[int, bool]:

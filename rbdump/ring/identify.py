@@ -25,6 +25,7 @@ __all__ = [
     "identify",
     "magic_offsets",
     "plausible_sizes",
+    "sane_pointers",
     "structure_offsets",
 ]
 
@@ -134,7 +135,7 @@ def _by_structure(data: Bytes, offset: int, pointers: int) -> Identity | None:
                 words = (_word(data, offset, 4, abi) == META_MAGIC) + (
                     _word(data, offset + 4, 4, abi) == structs.struct_size
                 )
-            sane = _sane_pointers(data, offset + at, structs)
+            sane = sane_pointers(data, offset + at, structs)
             score = (words, sane, layout.has_scratch, not layout.cpu_magic)
             least = max(pointers, 3) if layout.cpu_magic else pointers
             if (words or sane >= least) and (best is None or score > best[0]):
@@ -157,7 +158,7 @@ def _looks_like_cpu(data: Bytes, at: int, structs: RegionStructs) -> bool:
     return len(good) * 10 >= nr_subbufs * 9
 
 
-def _sane_pointers(data: Bytes, at: int, structs: RegionStructs) -> int:
+def sane_pointers(data: Bytes, at: int, structs: RegionStructs) -> int:
     """How many of a header's three pointers make sense: head and commit page among the sub-buffers, first on a page."""
     header = struct_parse(structs.cpu_meta, data, at)
     size = int(header.subbuf_size * header.nr_subbufs)

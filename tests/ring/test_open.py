@@ -60,6 +60,20 @@ def test_several_regions_in_one_file() -> None:
     assert len(walk_region(open_region(data, offset=second))) == 60
 
 
+@pytest.mark.parametrize("layout", [*LAYOUTS][1:])
+@pytest.mark.parametrize("map_addr", [0xFF11000010000000, 0xFFA0000000A51000])
+def test_two_regions_without_a_gap(layout: str, map_addr: int) -> None:
+    """Era B has nothing that says where a region ends but the addresses, which do not go on."""
+    one = RegionWriter([steady(50), steady(20, cpu=1)], layout=layout)
+    two = RegionWriter([steady(60), steady(30, cpu=1)], layout=layout, map_addr=map_addr)
+    data = load(one.region() + two.region())
+    region = open_region(data)
+    assert region.other_regions == (one.size,)
+    assert_same(rows(region, walk_region(region)), merged(one, 2))
+    other = open_region(data, offset=one.size)
+    assert_same(rows(other, walk_region(other)), merged(two, 2))
+
+
 @pytest.mark.parametrize("data", [b"", b"\0" * 100_000, b"text\n" * 30_000, junk(200_000), b"\x1f\x8b" + junk(5000)])
 def test_what_is_no_region(data: bytes) -> None:
     with pytest.raises(NotARegionError):
