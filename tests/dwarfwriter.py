@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from typing import Any
 
 COMP_DIR = "/build/linux"
 _STANDARD_LENGTHS = bytes([0, 1, 1, 1, 1, 0, 0, 0, 1, 0, 0, 1])
@@ -55,7 +56,7 @@ def line_section(rows: Sequence[tuple[int, int]], end: int, version: int, folder
     return sized(head + struct.pack("<I", len(tables)) + tables + line_program(rows, end))
 
 
-def write_dwarf(
+def dwarf_sections(
     rows: Sequence[tuple[int, int]],
     end: int,
     *,
@@ -64,8 +65,8 @@ def write_dwarf(
     file: str = "core.c",
     aranges: bool = True,
     ranges: bool = False,
-) -> bytes:
-    """An ELF file whose unit covers ``rows`` of (address, line) up to ``end``.
+) -> dict[str, bytes]:
+    """The sections of a unit that covers ``rows`` of (address, line) up to ``end``.
 
     ``ranges`` describes the unit by a range list instead of low and high pc (version 4 only).
     """
@@ -85,7 +86,12 @@ def write_dwarf(
         sections[".debug_aranges"] = sized(body)
     if ranges:
         sections[".debug_ranges"] = struct.pack("<QQQQQQ", 2**64 - 1, low, 0, end - low, 0, 0)
-    return write_elf(sections)
+    return sections
+
+
+def write_dwarf(rows: Sequence[tuple[int, int]], end: int, **options: Any) -> bytes:
+    """An ELF file with nothing but these sections."""
+    return write_elf(dwarf_sections(rows, end, **options))
 
 
 def write_elf(sections: dict[str, bytes]) -> bytes:

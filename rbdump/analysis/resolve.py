@@ -60,14 +60,21 @@ class TextResolver:
         """What is left behind the last newline, with names; the findings are complete then."""
         rest, self._rest = self._rest, b""
         text = self._resolve(rest)
-        self.findings += self._placed.findings if self._placed is not None else ()
+        self._close()
         return text
+
+    def _close(self) -> None:
+        """Take the findings of one trace; that an image is not verified is worth a word only if it gave a name."""
+        for finding in self._placed.findings if self._placed is not None else ():
+            if self._named or finding.code != "image-not-verified":
+                self.findings.append(finding)
 
     def _begin(self, boot: BootAddresses) -> None:
         self._boot = boot
         self._header: list[str] = []
         self._seen = np.empty(0, np.uint64)
         self._checked = 0
+        self._named = False
         self._placed: Placed | None = None
         self._rewriter: AddressRewriter | None = None
 
@@ -86,7 +93,7 @@ class TextResolver:
     def _read_mark(self, line: str) -> None:
         header = [*self._header, line]
         if " layout=" in line:  # another trace begins
-            self.findings += self._placed.findings if self._placed is not None else ()
+            self._close()
             header = [line]
         origin = parse_origin(header)
         if origin is None:
@@ -100,7 +107,11 @@ class TextResolver:
     def _rewrite(self, text: bytes) -> bytes:
         if self._placed is None or not self._placed.settled:
             self._place(text)
-        return self._rewriter.rewrite(text) if self._rewriter is not None else text
+        if self._rewriter is None:
+            return text
+        rewritten = self._rewriter.rewrite(text)
+        self._named |= rewritten is not text
+        return rewritten
 
     def _place(self, text: bytes) -> None:
         """Place the symbols, or verify them again, once there are twice as many addresses as the last time."""

@@ -65,7 +65,7 @@ class AddressCheck:
         """The figures as one sentence without its full stop."""
         tally = self.tally
         if not tally.total:
-            return "the region holds no code address"
+            return "there is no code address to verify it by"
         text = (
             f"{tally.explained} of {tally.total} distinct code addresses ({tally.share:.0%}) are a function or follow"
             f" a call, {tally.chance:.0f} would by chance"

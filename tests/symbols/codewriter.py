@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from rbdump.abi import Abi
 from rbdump.kernel.symboldata import Names, SymbolData
+from tests.imagewriter import ALLOC, BANNER, EXEC, PROGBITS, STRTAB, SYMTAB, ElfSection, Symbol, write_elf, write_symtab
 
 BASE = 0xFFFF_FFFF_8100_0000
 
@@ -74,3 +76,22 @@ def write_kernel(
         "test",
     )
     return kernel
+
+
+def write_vmlinux(kernel: Kernel, debug: dict[str, bytes] | None = None) -> bytes:
+    """The kernel as an x86-64 vmlinux with .symtab, and with these debug sections."""
+    abi = Abi("little", 8)
+    data = kernel.symbols
+    symbols = [
+        Symbol(addr, chr(kind), name)
+        for addr, kind, name in zip(data.addrs.tolist(), data.types.tolist(), data.names, strict=True)
+    ]
+    table, strings = write_symtab(symbols, abi, {"t": 1, "d": 2})
+    sections = [
+        ElfSection(".text", PROGBITS, ALLOC | EXEC, BASE, kernel.text),
+        ElfSection(".rodata", PROGBITS, ALLOC, BASE + 0x200000, BANNER),
+        ElfSection(".symtab", SYMTAB, 0, 0, table, link=4, entry_size=24),
+        ElfSection(".strtab", STRTAB, 0, 0, strings),
+        *(ElfSection(name, PROGBITS, 0, 0, content) for name, content in (debug or {}).items()),
+    ]
+    return write_elf(sections, abi, "x86-64")

@@ -75,7 +75,7 @@ def test_too_few_addresses_are_not_verified_and_not_refused() -> None:
     assert result.check.verdict is Verdict.OPEN
     assert [finding.code for finding in result.findings] == ["image-not-verified"]
     assert "3 of 3" in result.findings[0].message
-    assert "no code address" in fit(kernel, np.empty(0, np.uint64)).findings[0].message
+    assert "no code address to" in fit(kernel, np.empty(0, np.uint64)).findings[0].message
 
 
 def test_trap_9_a_text_addr_of_another_boot_is_overruled_by_the_records() -> None:

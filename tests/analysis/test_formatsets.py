@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Formats as a folder of files, and the choice among many sources."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from rbdump.abi import Abi
+from rbdump.analysis.formatsets import candidate_paths, rank, write_formats
+from rbdump.errors import InputError, OutputError, UsageError
+from rbdump.events.entries import Entries, gather_entries
+from rbdump.events.rows import Memory
+from rbdump.events.tracefs import load_tracefs
+from rbdump.inputs import load_input
+from rbdump.kernel.formats import ImageEvent
+from rbdump.ring import Region, open_region, walk_region
+from rbdump.symbols.verify import Verdict
+from tests.conftest import ROOT, SAMPLES, Run
+
+LE64 = Abi("little", 8)
+KERNELS = ROOT.parent / "shared" / "kernels"
+TEXT = (
+    'name: {}\nID: {}\nformat:\n\tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;\n\nprint fmt: ""\n'
+)
+
+
+def event(system: str, name: str, event_id: int) -> ImageEvent:
+    return ImageEvent(system, name, event_id, TEXT.format(name, event_id))
+
+
+def test_written_formats_can_be_read_back(tmp_path: Path) -> None:
+    events = [event("sched", "sched_switch", 300), event("irq", "irq_handler_entry", 301)]
+    count, findings = write_formats(str(tmp_path / "new" / "out"), events, LE64, 4096)
+    assert (count, findings) == (2, [])
+    top = tmp_path / "new" / "out" / "events"
+    assert (top / "sched" / "sched_switch" / "format").read_text() == events[0].text
+    assert (top / "sched" / "sched_switch" / "id").read_text() == "300\n"
+    copy = load_tracefs(str(tmp_path / "new" / "out"))
+    assert copy.formats.names() == {("sched", "sched_switch"): 300, ("irq", "irq_handler_entry"): 301}
+    assert copy.findings == []
+    assert copy.long_size == 8
+
+
+@pytest.mark.parametrize(("abi", "page"), [(Abi("little", 4), 4096), (Abi("big", 8), 65536)])
+def test_header_page_describes_the_sub_buffer(tmp_path: Path, abi: Abi, page: int) -> None:
+    write_formats(str(tmp_path), [event("x", "y", 300)], abi, page)
+    header = load_tracefs(str(tmp_path)).header_page
+    assert header is not None
+    assert (header.data_offset, header.data_size) == (8 + abi.long_size, page - 8 - abi.long_size)
+
+
+def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("precious")
+    for target in (tmp_path, tmp_path / "mine"):
+        with pytest.raises(UsageError, match="nothing was written"):
+            write_formats(str(target), [event("x", "y", 1)], LE64, 4096)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize(
+    ("system", "name"),
+    [("..", "x"), ("x", ".."), ("a/b", "x"), ("x", "../../etc"), ("", "x"), ("x", "a\0b"), ("x", "n" * 300)],
+)
+def test_names_that_leave_the_folder_are_left_out(tmp_path: Path, system: str, name: str) -> None:
+    events = [event(system, name, 300), event("sched", "ok", 301)]
+    count, findings = write_formats(str(tmp_path / "out"), events, LE64, 4096)
+    assert count == 1
+    assert [finding.code for finding in findings] == ["event-name"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
+
+
+def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises((OutputError, UsageError)):
+        write_formats(str(tmp_path / "file" / "out"), [event("x", "y", 1)], LE64, 4096)
+
+
+def opened(sample: str) -> tuple[Region, Entries, Memory]:
+    data = load_input(str(SAMPLES / sample / "region.bin.xz")).data
+    region = open_region(data)
+    memory = Memory(data, region.abi)
+    return region, gather_entries(walk_region(region), memory)[0], memory
+
+
+@pytest.fixture
+def copies(tmp_path: Path) -> Path:
+    """Copies of tracefs of three kernels, one of them as a folder, and files that are none."""
+    for sample in ("6.12.43-sched", "7.3.4-sched", "s390x-6.12.107-sched"):
+        shutil.copy(SAMPLES / sample / "tracefs.tar.xz", tmp_path / f"{sample}.tar.xz")
+    (tmp_path / "notes").write_text("buy milk\n")
+    (tmp_path / "module.ko").write_bytes(b"\x7fELF")
+    return tmp_path
+
+
+@pytest.mark.parametrize("sample", ["6.12.43-sched", "7.3.4-sched", "s390x-6.12.107-sched", "7.3.4-consumed"])
+def test_the_right_one_is_the_best(copies: Path, sample: str) -> None:
+    ranked, findings = rank(str(copies), *opened(sample))
+    best = ranked[0]
+    kernel = sample.rsplit("-", 1)[0]
+    assert Path(best.path).name == f"{kernel}-sched.tar.xz"
+    assert (best.verdict, best.fit.score) == (Verdict.RIGHT, 1.0)
+    assert [other.verdict for other in ranked[1:]] == [Verdict.WRONG, Verdict.WRONG]
+    assert all(other.fit.score < 0.7 for other in ranked[1:])
+    assert [finding.code for finding in findings] == ["no-format-source"]
+
+
+def test_folders_with_events_count_as_one_source(tmp_path: Path) -> None:
+    (tmp_path / "a" / "tracing" / "events" / "sched").mkdir(parents=True)
+    (tmp_path / "a" / "vmlinuz").write_bytes(b"")
+    assert list(candidate_paths(str(tmp_path))) == [str(tmp_path / "a" / "vmlinuz"), str(tmp_path / "a" / "tracing")]
+    with pytest.raises(InputError):
+        list(candidate_paths(str(tmp_path / "nowhere")))
+
+
+def test_command(run: Run, copies: Path) -> None:
+    region = SAMPLES / "7.3.4-sched" / "region.bin.xz"
+    done = run("formats", "--best-of", copies, region)
+    lines = done.stdout.decode().splitlines()
+    assert done.returncode == 0
+    assert lines[0].split() == ["verdict", "score", "addresses", "source"]
+    assert lines[1].split() == ["right", "1.000", "-", str(copies / "7.3.4-sched.tar.xz")]
+    (copies / "7.3.4-sched.tar.xz").unlink()
+    none = run("formats", "--best-of", copies, region)
+    assert none.returncode == 6
+    assert b"nothing below" in none.stderr
+    assert none.stdout.count(b"wrong ") == 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [(), ("region",), ("--best-of", "."), ("--best-of", ".", "--vmlinux", "x", "r"), ("--vmlinux", "x", "region")],
+)
+def test_command_line_errors(run: Run, arguments: tuple[str, ...]) -> None:
+    done = run("formats", *arguments)
+    assert done.returncode == 2
+    assert done.stdout == b""
+
+
+@pytest.mark.skipif(not KERNELS.is_dir(), reason="needs the kernels beside the repository")
+def test_images_of_whole_kernels(run: Run, tmp_path: Path) -> None:
+    region = SAMPLES / "6.12.43-sched" / "region.bin.xz"
+    done = run("formats", "--best-of", KERNELS, region)
+    assert done.stdout.decode().splitlines()[1].split()[:2] == ["right", "1.000"]
+    vmlinux = KERNELS / "vmlinuz-6.12.43-amd64"
+    listed = run("formats", "--vmlinux", vmlinux).stdout.decode().splitlines()
+    assert "initcall:initcall_finish 20" in listed
+    assert run("formats", "--vmlinux", vmlinux, "-o", tmp_path / "out").returncode == 0
+    own = load_tracefs(str(SAMPLES / "6.12.43-sched" / "tracefs.tar.xz")).formats
+    written = load_tracefs(str(tmp_path / "out")).formats
+    assert len(written.names()) == len(listed)
+    common = [event_id for event_id in own if event_id in written]
+    assert len(common) > 50
+    assert all(own.text_of(event_id) == written.text_of(event_id) for event_id in common)

@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Names for the addresses in a text: as it comes, with the right kernel only, and nothing else touched."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from rbdump.analysis.placing import Placer
+from rbdump.analysis.resolve import TextResolver, filter_text, parse_addr, resolve_addrs
+from rbdump.errors import SourceError, UsageError, WrongImageError
+from tests.conftest import Run
+from tests.dwarfwriter import dwarf_sections
+from tests.symbols.codewriter import BASE, write_kernel, write_vmlinux
+
+SLIDE = 0x1C00_0000
+KERNEL = write_kernel()
+OTHER = write_kernel(seed=9)
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `vmlinux`, `other` (another kernel) and `System.map`."""
+    folder = tmp_path_factory.mktemp("images")
+    first = KERNEL.functions[3]
+    debug = dwarf_sections([(first, 70), (first + 4, 71)], first + 9, file="three.c")
+    (folder / "vmlinux").write_bytes(write_vmlinux(KERNEL, debug))
+    (folder / "other").write_bytes(write_vmlinux(OTHER))
+    symbols = KERNEL.symbols
+    lines = zip(symbols.addrs.tolist(), symbols.types.tolist(), symbols.names, strict=True)
+    (folder / "System.map").write_text("".join(f"{addr:016x} {chr(kind)} {name}\n" for addr, kind, name in lines))
+    return folder
+
+
+def placer(images: Path, name: str = "vmlinux", **options: object) -> Placer:
+    return Placer([str(images / name)], cache=False, **options)  # type: ignore[arg-type]
+
+
+def mark(slide: int = SLIDE, layout: str = "C2") -> bytes:
+    return f"# tracer: nop\n#\n# rbdump: layout={layout} abi=le64 clock=local text_addr={BASE + slide:#x}\n#\n".encode()
+
+
+def stack(slide: int = SLIDE, count: int = 12, begin: int = 0) -> bytes:
+    """Lines of a stack trace."""
+    sites = KERNEL.call_sites[begin : begin + 7 * count : 7]
+    return b"".join(b" => 0x%x\n" % (site + slide) for site in sites)
+
+
+def name_of(addr: int) -> str:
+    start = max(function for function in KERNEL.functions if function <= addr)
+    return f"function_{KERNEL.functions.index(start)}+{addr - start:#x}/"
+
+
+def test_addresses_of_parse_output_are_named(images: Path) -> None:
+    resolver = TextResolver(placer(images))
+    out = resolver.feed(mark() + b"x: len=4 ptr=ffff9c1a4102c800\n" + stack()) + resolver.finish()
+    lines = out.decode().splitlines()
+    assert "\n".join(lines[:5]).encode() == (mark() + b"x: len=4 ptr=ffff9c1a4102c800").rstrip(b"\n")
+    assert len(lines) == 5 + 12
+    for line, site in zip(lines[5:], KERNEL.call_sites[::7], strict=False):
+        assert line.startswith(f" => {name_of(site)}")
+    assert [finding.code for finding in resolver.findings] == ["image-verified"]
+
+
+def test_text_without_addresses_is_passed_on_untouched(images: Path) -> None:
+    resolver = TextResolver(placer(images))
+    text = mark() + b"nothing here\n\n\xff\xfe 0x12 ffffffff00000000\r\n" * 100
+    assert resolver.feed(text) + resolver.finish() == text
+    assert resolver.findings == []
+
+
+def test_lines_are_passed_on_as_they_come(images: Path) -> None:
+    read, write = os.pipe()
+    back_read, back_write = os.pipe()
+    resolver = TextResolver(placer(images))
+    worker = threading.Thread(target=filter_text, args=(resolver, read, back_write))
+    worker.start()
+    try:
+        os.write(write, mark() + stack(count=1)[:9])
+        got = os.read(back_read, 1 << 16)
+        assert got == mark()  # the line that is not complete is held
+        os.write(write, stack(count=1)[9:])
+        assert os.read(back_read, 1 << 16).startswith(f" => {name_of(KERNEL.call_sites[0])}".encode())
+        os.write(write, b"the last line has no newline")
+    finally:
+        os.close(write)
+        worker.join(10)
+    assert os.read(back_read, 1 << 16) == b"the last line has no newline"
+    for fd in (read, back_read, back_write):
+        os.close(fd)
+
+
+@pytest.mark.parametrize("size", [1, 7, 64, 1000])
+def test_where_the_text_is_cut_makes_no_difference(images: Path, size: int) -> None:
+    text = mark() + stack(count=30) + b"end"
+    whole = TextResolver(placer(images))
+    expected = whole.feed(text) + whole.finish()
+    pieces = TextResolver(placer(images))
+    out = b"".join(pieces.feed(text[at : at + size]) for at in range(0, len(text), size)) + pieces.finish()
+    assert out == expected
+    assert expected.count(b"function_") == 30
+
+
+def test_another_kernel_is_refused_with_figures(images: Path) -> None:
+    with pytest.raises(WrongImageError, match=r"other is not the kernel .* of \d+ distinct code addresses"):
+        TextResolver(placer(images, "other")).feed(mark() + stack(count=40))
+    forced = TextResolver(placer(images, "other", force=True))
+    assert b"function_" in forced.feed(mark() + stack(count=40))
+
+
+def test_another_kernel_is_refused_as_soon_as_addresses_show_it(images: Path) -> None:
+    resolver = TextResolver(placer(images, "other"))
+    resolver.feed(mark() + stack(count=3))
+    many = b"".join(stack(count=3, begin=begin * 5) for begin in range(1, 40))
+    with pytest.raises(WrongImageError):
+        resolver.feed(many)
+
+
+def test_the_first_image_that_fits_is_taken(images: Path) -> None:
+    both = Placer([str(images / "other"), str(images / "vmlinux")], cache=False)
+    assert TextResolver(both).feed(mark() + stack()).count(b"=> function_") == 12
+
+
+def test_an_oops_says_where_the_kernel_was(images: Path) -> None:
+    addr = KERNEL.call_sites[5] + SLIDE
+    oops = (
+        f"[   12.0] RIP: 0010:0x{addr:x}\n[   12.0] Call Trace:\n[   12.0]  [<{addr:016x}>] ?\n"
+        f"[   12.1] Kernel Offset: {SLIDE:#x} from {BASE:#x} (relocation range: {BASE:#x}-0xffffffffbfffffff)\n"
+    ).encode()
+    out = TextResolver(placer(images)).feed(oops).decode()
+    assert f"RIP: 0010:{name_of(KERNEL.call_sites[5])}" in out
+    assert f"[<{name_of(KERNEL.call_sites[5])}" in out
+    disabled = f"RIP: 0010:0x{addr - SLIDE:x}\nKernel Offset: disabled\n".encode()
+    assert b"RIP: 0010:function_" in TextResolver(placer(images)).feed(disabled)
+
+
+def test_without_any_hint_the_addresses_tell(images: Path) -> None:
+    assert TextResolver(placer(images)).feed(stack(count=40)).count(b"=> function_") == 40
+
+
+def test_too_few_addresses_without_a_hint_are_left_and_it_is_said(images: Path) -> None:
+    resolver = TextResolver(placer(images))
+    text = stack(count=2)
+    assert resolver.feed(text) + resolver.finish() == text
+    assert [finding.code for finding in resolver.findings] == ["no-text-addr"]
+    given = TextResolver(placer(images, text_addr=BASE + SLIDE))
+    assert given.feed(text).count(b"=> function_") == 2
+
+
+def test_every_trace_in_a_text_has_its_own_place(images: Path) -> None:
+    text = mark() + stack() + mark(0x0600_0000) + stack(0x0600_0000)
+    resolver = TextResolver(placer(images))
+    out = resolver.feed(text) + resolver.finish()
+    first, second = out.split(mark(0x0600_0000))
+    assert first.removeprefix(mark()) == second
+
+
+def test_a_system_map_serves_as_well(images: Path) -> None:
+    resolver = TextResolver(Placer(kallsyms=str(images / "System.map")))
+    assert resolver.feed(mark() + stack()).count(b"=> function_") == 12
+
+
+def test_a_line_that_never_ends_is_passed_on_in_pieces(images: Path) -> None:
+    resolver = TextResolver(placer(images))
+    assert len(resolver.feed(b"x" * (3 << 20))) == 3 << 20
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("0xffffffff81000040", 0xFFFF_FFFF_8100_0040),
+        ("ffffffff81000040", 0xFFFF_FFFF_8100_0040),
+        ("c0300104", 0xC030_0104),
+        ("schedule", "schedule"),
+        ("schedule+0x10/0x80", "schedule+0x10/0x80"),
+        ("cafe", "cafe"),
+        ("region.bin.xz", "region.bin.xz"),
+        ("/tmp/region", None),
+        ("0x", None),
+        ("-", None),
+    ],
+)
+def test_arguments(text: str, value: int | str | None) -> None:
+    assert parse_addr(text) == value
+
+
+def test_addresses_and_symbols_of_the_command_line(images: Path) -> None:
+    at = KERNEL.functions[3]
+    with_lines = placer(images, lines=True)
+    texts, findings = resolve_addrs(
+        with_lines, [f"{at:x}", f"{at + 5:#x}", "function_3+0x4", f"{KERNEL.functions[4]:x}"]
+    )
+    size = texts[0].split("/")[1].split()[0]
+    assert texts[:3] == [
+        f"function_3+0x0/{size} kernel/sched/three.c:70",
+        f"function_3+0x5/{size} kernel/sched/three.c:71",
+        f"function_3+0x4/{size} kernel/sched/three.c:71",
+    ]
+    assert texts[3].startswith("function_4+0x0/0x")
+    assert " " not in texts[3]
+    assert findings == []
+    with pytest.raises(UsageError, match="no symbol of the image"):
+        resolve_addrs(with_lines, ["nosuch+0x4"])
+
+
+def test_an_address_that_is_nowhere_prints_as_the_kernel_prints_it(images: Path) -> None:
+    addr = KERNEL.functions[3] + SLIDE
+    texts, findings = resolve_addrs(placer(images), [f"{addr:x}"])
+    assert texts == [f"{addr:#x}"]
+    assert [finding.code for finding in findings] == ["address-unknown"]
+    texts, findings = resolve_addrs(placer(images, text_addr=BASE + SLIDE), [f"{addr:x}"])
+    assert texts[0].startswith("function_3+0x0/")
+    assert findings == []
+
+
+def test_names_have_to_come_from_somewhere(images: Path) -> None:
+    with pytest.raises(UsageError, match="--vmlinux"):
+        Placer()
+    with pytest.raises(SourceError):
+        Placer([str(images / "System.map")], cache=False)
+
+
+def test_command(run: Run, images: Path, tmp_path: Path) -> None:
+    vmlinux = images / "vmlinux"
+    done = run("resolve", "--vmlinux", vmlinux, stdin=mark() + stack())
+    assert (done.returncode, done.stdout.count(b"=> function_"), done.stderr) == (0, 12, b"")
+    kept = run("resolve", "--keep", "--vmlinux", vmlinux, stdin=mark() + stack())
+    assert kept.stdout.count(b" function_") == 12
+    assert kept.stdout.count(b"=> 0xffffffff9") == 12
+    text = tmp_path / "trace.txt"
+    text.write_bytes(mark() + stack())
+    assert run("resolve", "--vmlinux", vmlinux, text).stdout == done.stdout
+    wrong = run("resolve", "--vmlinux", images / "other", stdin=mark() + stack(count=40))
+    assert (wrong.returncode, wrong.stdout) == (6, b"")
+    assert b"is not the kernel" in wrong.stderr
+    one = run("resolve", "--vmlinux", vmlinux, f"{KERNEL.functions[3]:x}")
+    assert one.stdout.endswith(b"kernel/sched/three.c:70\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        ((), 2, b"--vmlinux"),
+        (("--vmlinux", "VMLINUX", "/no/such/region"), 4, b"no such file"),
+        (("--vmlinux", "VMLINUX", "deadbeef"), 2, b"./deadbeef is the file"),
+        (("--vmlinux", "VMLINUX", "VMLINUX", "deadbeef0"), 2, b"one file at a time"),
+        (("--vmlinux", "VMLINUX", "VMLINUX"), 3, b"ELF"),
+    ],
+)
+def test_command_line_errors(
+    run: Run,
+    images: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    status: int,
+    message: bytes,
+) -> None:
+    (tmp_path / "deadbeef").write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
+    done = run("resolve", *(argument.replace("VMLINUX", str(images / "vmlinux")) for argument in arguments))
+    assert done.returncode == status
+    assert message in done.stderr
+    assert done.stderr.count(b"\n") == 1
