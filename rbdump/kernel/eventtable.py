@@ -77,7 +77,7 @@ class EventTable:
     def __init__(self, memory: Memory, types: TypeSource) -> None:
         self._memory = memory
         self._call = StructReader(
-            memory, layout_of(types, "trace_event_call", ("class", "name", "event", "print_fmt", "data", "flags"))
+            memory, layout_of(types, "trace_event_call", ("class", "name", "event", "print_fmt", "flags"))
         )
         self._class = StructReader(
             memory, layout_of(types, "trace_event_class", ("system", "fields_array", "raw_init"))

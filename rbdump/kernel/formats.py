@@ -20,6 +20,7 @@ from rbdump.kernel.evalmaps import EvalMaps, read_eval_maps
 from rbdump.kernel.eventtable import EventCall, EventTable, RawField
 from rbdump.kernel.image import KernelImage
 from rbdump.kernel.imagetypes import image_types
+from rbdump.kernel.inferred import InferredTypes
 from rbdump.kernel.printk import read_printk_formats
 from rbdump.kernel.structs import Memory, pointer_table
 from rbdump.kernel.syscalls import EXIT_PRINT_FMT, Syscall, Syscalls, read_syscalls
@@ -125,7 +126,10 @@ def image_formats(image: KernelImage) -> ImageFormats:
     if stored is not None:
         with contextlib.suppress(ValueError):
             return ImageFormats.from_bytes(stored)
-    formats = read_formats(image, image_types(image), image.machine)
+    types = image_types(image)
+    formats = read_formats(image, types, image.machine)
+    if isinstance(types, InferredTypes):
+        formats.findings.append(_inferred(image.path))
     image.cache.store(CACHE_NAME, formats.to_bytes())
     return formats
 
@@ -196,6 +200,14 @@ def _events(
                 findings.append(_by_function(kind.system, call.name))
         events.append(ImageEvent(kind.system, call.name, event_id, text))
     return events, findings, next_id
+
+
+def _inferred(path: str) -> Finding:
+    return Finding(
+        Severity.INFO,
+        "layouts-inferred",
+        f"{path}: has neither BTF nor DWARF; the layout of its event structures was inferred from its tables",
+    )
 
 
 def _broken(addr: int, position: int, count: int) -> Finding:

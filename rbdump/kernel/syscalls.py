@@ -133,7 +133,7 @@ def read_syscalls(memory: Memory, types: TypeSource, machine: str) -> Syscalls:
     pointers = pointer_table(memory, "__start_syscalls_metadata", "__stop_syscalls_metadata")
     if not pointers:
         return Syscalls([], {})
-    wanted = ("name", "syscall_nr", "nb_args", "types", "args", "enter_event", "exit_event")
+    wanted = ("name", "nb_args", "types", "args", "enter_event", "exit_event")
     reader = StructReader(memory, layout_of(types, "syscall_metadata", wanted))
     # Kernels that copy user memory into the events keep a mask of the pointer arguments; it is filled at boot.
     with_user_args = "user_mask" in reader.layout.members

@@ -13,9 +13,10 @@ import pytest
 
 from rbdump.errors import SourceError
 from rbdump.kernel.cache import ImageCache
-from rbdump.kernel.formats import ImageFormats, image_formats
+from rbdump.kernel.formats import ImageFormats, image_formats, read_formats
 from rbdump.kernel.image import KernelImage, load_image
 from rbdump.kernel.imagetypes import image_types
+from rbdump.kernel.inferred import InferredTypes
 from tests.eventwriter import EventWriter, FakeImage
 
 SHARED = Path(__file__).parents[3] / "shared"
@@ -102,6 +103,16 @@ def test_a_broken_cache_is_not_believed(tmp_path: Path) -> None:
     assert ImageFormats.from_bytes(stored) == formats
 
 
-def test_an_image_without_types_says_what_would_help(tmp_path: Path) -> None:
+def test_an_image_without_types_that_shows_too_little_says_what_would_help(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"neither BTF nor DWARF.*debug information.*copy of tracefs"):
         image_types(cached_image(tmp_path, btf=False))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("kernel", "count"), [(row[0], row[2]) for row in KERNELS[1:]])
+def test_tables_show_what_btf_says(kernel: str, count: int) -> None:
+    image = load_shared(kernel)
+    shown = read_formats(image, InferredTypes(image), image.machine)
+    described = read_formats(image, image_types(image), image.machine)
+    assert len(shown.events) == count
+    assert shown.events == described.events
+    assert (shown.syscalls, shown.next_id) == (described.syscalls, described.next_id)
