@@ -164,6 +164,8 @@ class Evaluator(Context):
             for item in node.of.of.items:  # ((ktime_t) { .tv64 = x }).tv64
                 if isinstance(item, n.Designated) and item.name == node.name:
                     return self.value(item.of)
+        if node.of == n.Member(n.Ident("REC"), "ent"):  # struct trace_entry
+            return memory.field_value(self, self.field(f"common_{node.name}"))
         if not (isinstance(node.of, n.Ident) and node.of.name in _RECORD):
             raise UnsupportedPrintFmt(f"the layout of the structure that has the member {node.name!r} is not known")
         return memory.field_value(self, self.field(node.name))

@@ -78,6 +78,7 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
     ('"%d", ntohs(htons(REC->a))', {"u16 a": 0x1234}, str(0x1234)),
     ('"%s", ((char *)REC->s)[0] ? "text" : "empty"', {"char s[4]": b""}, "empty"),
     ('"%d", true + false', {}, "1"),
+    ('"%d %d", REC->ent.pid, REC->common_pid', {}, "42 42"),
 ]  # fmt: skip
 
 
