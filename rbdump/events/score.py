@@ -106,11 +106,12 @@ def score_formats(
 
     Ids below the first dynamic one are ftrace's own and are not scored.
     """
-    values, inverse, numbers = np.unique(ids, return_inverse=True, return_counts=True)
-    order = np.argsort(inverse, kind="stable")
-    ends = np.cumsum(numbers)
+    order = np.argsort(ids, kind="stable")
+    numbers = np.bincount(ids) if len(ids) else np.empty(0, np.int64)
+    values = np.flatnonzero(numbers)
+    ends = np.cumsum(numbers[values])
     events = []
-    for event_id, number, end in zip(values.tolist(), numbers.tolist(), ends.tolist(), strict=True):
+    for event_id, number, end in zip(values.tolist(), numbers[values].tolist(), ends.tolist(), strict=True):
         fmt = get(event_id)
         if event_id < 20 or (fmt is not None and fmt.system == _FTRACE):
             continue
