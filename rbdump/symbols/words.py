@@ -15,7 +15,7 @@ Addrs = npt.NDArray[np.uint64]
 
 _ENTRY = 8
 """Bytes of struct trace_entry, which holds no address."""
-_MAX_WORDS = 4 << 20
+_MAX_WORDS = 1 << 20
 """Words looked at; more of them would say the same. Records are taken from all of the table, evenly."""
 _MAX_RECORD_WORDS = 512
 """Words looked at in one record: a stack trace has at most 128 or so."""
