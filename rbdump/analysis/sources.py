@@ -22,6 +22,7 @@ from rbdump.events.catalog import Catalog
 from rbdump.events.entries import Entries
 from rbdump.events.facts import Facts, no_addr
 from rbdump.events.rows import Memory
+from rbdump.events.score import require_fit, score_formats
 from rbdump.events.texts import FormatTexts
 from rbdump.events.tracefs import Tracefs, load_tracefs
 from rbdump.events.variables import infer_variables
@@ -138,13 +139,16 @@ def gather_knowledge(region: Region, entries: Entries, memory: Memory, sources: 
         if bits != 8 * region.abi.long_size:
             raise SourceError(f"{copy.path}: is of a {bits}-bit kernel, and the region is {region.abi}")
     images = [_place(path, region, entries, sources, findings) for path in sources.vmlinux]
-    table = _symbol_table(sources, images, findings)
+    table = _symbol_table(sources, region, entries, images, findings)
     texts = [copy.formats for copy in copies]
     texts += [
         FormatTexts.of_events(placed.formats.events, placed.image.path, region.abi.long_size)
         for placed in images
         if placed.formats is not None
     ]
+    for source in texts:
+        fit = score_formats(Catalog([source]).get, entries.id, entries.rows(memory), origin=source.origin)
+        findings += require_fit(fit, force=sources.force)
     numbering = choose_numbering(region.abi, region.layout.name, texts, entries)
     catalog = Catalog([*texts, builtin_formats(region.abi, numbering, entries, memory)], numbering)
     saved: dict[int, str] = {}
@@ -198,10 +202,27 @@ def _place(path: str, region: Region, entries: Entries, sources: Sources, findin
     return _PlacedImage(image, formats, fit.delta.value, boot_table(image.symbols, fit.delta.value))
 
 
-def _symbol_table(sources: Sources, images: list[_PlacedImage], findings: list[Finding]) -> SymbolTable | None:
+def _symbol_table(
+    sources: Sources, region: Region, entries: Entries, images: list[_PlacedImage], findings: list[Finding]
+) -> SymbolTable | None:
     if sources.kallsyms is not None:
+        from rbdump.symbols.delta import BootAddresses
+        from rbdump.symbols.verify import fit_list
+        from rbdump.symbols.words import kernel_words
+
         table = load_kallsyms(sources.kallsyms)
         findings += table.findings
+        words, counts = kernel_words(region.data, region.abi, entries.records)
+        table, found = fit_list(
+            table,
+            BootAddresses.of_region(region),
+            words,
+            counts,
+            name=sources.kallsyms,
+            text_addr=sources.text_addr,
+            force=sources.force,
+        )
+        findings += found
         return table
     tables = [placed.table for placed in images if placed.table is not None]
     return tables[0].merge(tables[1:]) if len(tables) > 1 else tables[0] if tables else None
