@@ -41,6 +41,8 @@ _MIN_SHIFT = 8
 """Smaller ones are not another build's: a breakpoint's address, say, lies one byte behind the instruction."""
 _MAX_SHIFT = 1 << 16
 _FUNCTION_ALIGN = 16
+_WHOLE_KERNEL = 5000
+"""A symbol list of fewer functions has been shortened: what it lacks says nothing."""
 
 
 class Verdict(StrEnum):
@@ -164,9 +166,14 @@ def fit_list(
     types = table.types[core]
     absolute = np.isin(types, np.frombuffer(b"aA", np.uint8))
     data = SymbolData(table.addrs[core], table.names.select(core), types, table.origin, absolute)
-    fit = fit_image(CodeMap(data), boot, words, counts, name=name, text_addr=text_addr, force=force)
+    code = CodeMap(data)
+    fit = fit_image(code, boot, words, counts, name=name, text_addr=text_addr, force=force)
     if fit.delta is None or fit.delta.value == 0:
-        return table, tuple(finding for finding in fit.findings if finding.severity is Severity.ERROR)
+        kept = [finding for finding in fit.findings if finding.severity is Severity.ERROR]
+        if fit.delta is None and not kept and check_addresses(code, 0, words).verdict is not Verdict.RIGHT:
+            message = f"{name} is taken to be of the boot that wrote the region; nothing in the region confirms it"
+            kept.append(Finding(Severity.WARNING, "symbols-not-verified", message))
+        return table, tuple(kept)
     findings = [*fit.findings]
     if table.modules:
         message = f"{name} is of another boot: the symbols of its modules ({', '.join(table.modules)}) are not used"
@@ -228,7 +235,12 @@ def _misfit(code: CodeMap, boot: BootAddresses) -> str:
     writes_b = symbols.addr("rb_meta_init_text_addr") is not None
     if writes_b and layout in ("B'", "C1", "C2", "C2-inject"):
         return f"it writes layout B (it has rb_meta_init_text_addr), and the region has layout {layout}"
-    if not writes_b and layout == "B" and symbols.addr("rb_data_ptr") is None and code.has_code:
+    if (
+        not writes_b
+        and layout == "B"
+        and symbols.addr("rb_data_ptr") is None
+        and (code.has_code or len(code.functions) >= _WHOLE_KERNEL)
+    ):
         return "it lacks rb_meta_init_text_addr and rb_data_ptr, which every kernel that writes layout B has"
     return ""
 

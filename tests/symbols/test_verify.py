@@ -178,3 +178,11 @@ def test_the_symbol_list_of_another_boot_is_moved_without_its_modules() -> None:
 def test_the_symbol_list_of_another_kernel_is_refused() -> None:
     with pytest.raises(WrongImageError, match="kallsyms is not the kernel"):
         place_list(listed(write_kernel(seed=5), 0), write_kernel())
+
+
+def test_a_symbol_list_that_nothing_confirms_is_used_and_it_is_said() -> None:
+    table = listed(write_kernel(), SLIDE)
+    nothing = np.empty(0, np.uint64)
+    placed, findings = fit_list(table, BootAddresses(LE64, "A"), nothing, np.empty(0, np.int64), name="kallsyms")
+    assert placed is table
+    assert [finding.code for finding in findings] == ["symbols-not-verified"]
