@@ -296,5 +296,9 @@ def open_trace(
         region = open_region(source.data, offset=offset)
     except NotARegionError as error:
         raise NotARegionError(f"{source.name}: {error}; it looks like {describe(source.data)}") from None
+    if region.other_regions:
+        offsets = ", ".join(f"{other:#x}" for other in region.other_regions)
+        message = f"there are further regions in this input, at {offsets} (--offset opens another)"
+        region.findings.append(Finding(Severity.WARNING, "other-regions", message, offset=region.other_regions[0]))
     records = walk_region(region, policy=policy or (default_policy(region) if strict else None))
     return Trace(source, region, records, sources)

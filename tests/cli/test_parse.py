@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`rbdump parse`: choosing and ways of printing."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from rbdump.errors import ExitStatus
+from tests.conftest import Run
+
+LINE = re.compile(rb"^ *(?P<comm>.+)-(?P<pid>\d+) +\[(?P<cpu>\d+)\] \S{5} +(?P<ts>\d+\.\d{6}): (?P<event>\w*)")
+
+
+@pytest.fixture
+def sample(samples: Path) -> list[str | Path]:
+    folder = samples / "6.12.43-sched"
+    return [folder / "region.bin.xz", "--tracefs", folder / "tracefs.tar.xz"]
+
+
+def matches(output: bytes) -> list[re.Match[bytes]]:
+    found = [LINE.match(line) for line in output.splitlines() if not line.startswith(b"#")]
+    assert found
+    assert all(found), "a line does not look like a line of trace"
+    return [match for match in found if match]
+
+
+def test_header_lines_are_the_kernels_and_ours(run: Run, sample: list[str | Path]) -> None:
+    head = run("parse", *sample).stdout.split(b"\n", 20)
+    assert head[0] == b"# tracer: nop"
+    assert head[2] == b"# entries-in-buffer/entries-written: 10151/10151   #P:2"
+    ours = [line for line in head if line.startswith(b"# rbdump: ")]
+    assert len(ours) == 1
+    assert re.fullmatch(
+        rb"# rbdump: layout=B abi=le64 clock=local text_addr=0xffffffff[0-9a-f]{8} data_addr=0xffffffff[0-9a-f]{8}",
+        ours[0],
+    )
+
+
+def test_cpu_event_and_pid(run: Run, sample: list[str | Path]) -> None:
+    done = run(
+        "parse", *sample, "--cpu", "1", "--event", "sched_switch", "--event", "sched:sched_wakeup*", "--pid", "0,150"
+    )
+    found = matches(done.stdout)
+    assert {match["cpu"] for match in found} == {b"001"}
+    assert {match["event"] for match in found} == {b"sched_switch", b"sched_wakeup", b"sched_wakeup_new"}
+    assert {match["pid"] for match in found} == {b"0", b"150"}
+
+
+def test_last_and_times(run: Run, sample: list[str | Path]) -> None:
+    every = matches(run("parse", *sample).stdout)
+    assert [m[0] for m in matches(run("parse", *sample, "--last", "7").stdout)] == [m[0] for m in every[-7:]]
+    middle, end = every[4000]["ts"].decode(), every[6000]["ts"].decode()
+    window = matches(run("parse", *sample, "--since", middle, "--until", end).stdout)
+    assert [m[0] for m in window] == [m[0] for m in every if middle <= m["ts"].decode() <= end]
+    recent = matches(run("parse", *sample, "--since", "-20ms").stdout)
+    assert 0 < len(recent) < len(every)
+    assert float(every[-1]["ts"]) - float(recent[0]["ts"]) <= 0.020001
+
+
+def test_filter_is_the_kernels_grammar(run: Run, sample: list[str | Path]) -> None:
+    done = run("parse", *sample, "--filter", 'next_pid == 0 && prev_comm ~ "wo*"')
+    lines = [line for line in done.stdout.splitlines() if not line.startswith(b"#")]
+    assert lines
+    assert all(b"sched_switch: prev_comm=work" in line and b"next_pid=0 " in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--event", "sched_swich"], "sched_switch"),
+        (["--cpu", "one"], "'one'"),
+        (["--pid", "x"], "'x'"),
+        (["--since", "yesterday"], "'yesterday'"),
+        (["--filter", "prev_pid == "], "filter"),
+        (["--filter", "prev_pid ="], "filter"),
+        (["--boot", "first"], "--boot"),
+        (["--clock", "sundial"], "'sundial'"),
+        (["--policy", "2.4"], "6.12"),
+        (["--offset", "here"], "'here'"),
+        (["--jobs", "0"], "--jobs"),
+    ],
+)
+def test_what_makes_no_sense_is_a_usage_error(
+    run: Run, sample: list[str | Path], arguments: list[str], words: str
+) -> None:
+    done = run("parse", *sample, *arguments)
+    assert (done.returncode, done.stdout) == (ExitStatus.USAGE, b"")
+    assert words in done.stderr.decode()
+    assert "Traceback" not in done.stderr.decode()
+
+
+def test_an_unknown_boot_prints_nothing(run: Run, sample: list[str | Path]) -> None:
+    done = run("parse", *sample, "--boot", "3")
+    assert done.returncode == ExitStatus.OK
+    assert [line for line in done.stdout.splitlines() if not line.startswith(b"#")] == []
+
+
+def test_jsonl_has_one_object_for_each_event(run: Run, sample: list[str | Path]) -> None:
+    done = run("parse", *sample, "--jsonl", "--event", "sched_switch", "--last", "3")
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(events) == 3
+    for event in events:
+        assert list(event) == ["ts", "cpu", "pid", "comm", "flags", "event", "fields", "text", "offset"]
+        assert event["event"] == "sched:sched_switch"
+        assert isinstance(event["fields"]["prev_comm"], str)
+        assert isinstance(event["fields"]["next_pid"], int)
+
+
+def test_jobs_change_nothing(run: Run, sample: list[str | Path]) -> None:
+    for extra in ([], ["--jsonl"], ["--raw-fields"]):
+        assert run("parse", *sample, *extra, "--jobs", "4").stdout == run("parse", *sample, *extra).stdout
+
+
+@pytest.mark.parametrize(
+    ("source", "content", "status"),
+    [
+        ("--tracefs", b"no archive", ExitStatus.SOURCE),
+        ("--kallsyms", b"no symbols\n", ExitStatus.SOURCE),
+        ("--vmlinux", b"no kernel", ExitStatus.SOURCE),
+        ("--tracefs", None, ExitStatus.SOURCE),
+        ("--kallsyms", None, ExitStatus.SOURCE),
+        ("--vmlinux", None, ExitStatus.SOURCE),
+    ],
+)
+def test_a_source_that_is_none(
+    run: Run, samples: Path, tmp_path: Path, source: str, content: bytes | None, status: ExitStatus
+) -> None:
+    path = tmp_path / "source"
+    if content is not None:
+        path.write_bytes(content)
+    done = run("parse", samples / "6.12.43-sched" / "region.bin.xz", source, path)
+    assert (done.returncode, done.stdout) == (status, b"")
+    assert done.stderr.startswith(b"rbdump: ")
+    assert str(path).encode() in done.stderr
+    assert done.stderr.count(b"\n") == 1
+
+
+def test_a_copy_of_another_word_size_is_refused(run: Run, samples: Path) -> None:
+    done = run(
+        "parse",
+        samples / "6.12.43-sched" / "region.bin.xz",
+        "--tracefs",
+        samples / "armhf-6.12.107-sched" / "tracefs.tar.xz",
+    )
+    assert done.returncode == ExitStatus.SOURCE
+    assert b"32-bit" in done.stderr

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command in real pipes, with real files, as a new user would try it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import lzma
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from rbdump.errors import ExitStatus
+from tests.conftest import Run, command
+
+SAMPLE = "6.12.43-sched"
+
+
+@pytest.fixture
+def region(samples: Path) -> Path:
+    return samples / SAMPLE / "region.bin.xz"
+
+
+@pytest.fixture
+def raw(region: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "region.bin"
+    path.write_bytes(lzma.decompress(region.read_bytes()))
+    return path
+
+
+def body(output: bytes) -> list[bytes]:
+    return [line for line in output.splitlines() if not line.startswith(b"#")]
+
+
+@pytest.mark.parametrize("jobs", ["1", "3"])
+def test_head_ends_it_at_once_and_quietly(raw: Path, jobs: str) -> None:
+    with subprocess.Popen(
+        command("parse", raw, "--jobs", jobs), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        assert process.stdout.readline() == b"# tracer: nop\n"
+        process.stdout.close()
+        assert process.wait(timeout=30) == -13  # SIGPIPE: 141 in a shell
+        assert process.stderr.read() == b""
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_full_disk_is_one_sentence(raw: Path, jobs: str) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            command("parse", raw, "--jobs", jobs), stdout=full, stderr=subprocess.PIPE, check=False, timeout=60
+        )
+    assert done.returncode == ExitStatus.OUTPUT
+    assert done.stderr == b"rbdump: cannot write the output: No space left on device; it is incomplete\n"
+
+
+def test_info_on_a_full_disk_is_one_sentence(raw: Path) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(command("info", raw), stdout=full, stderr=subprocess.PIPE, check=False, timeout=60)
+    assert done.returncode == ExitStatus.OUTPUT
+    assert done.stderr.count(b"\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "status", "words"),
+    [
+        ("missing", None, ExitStatus.INPUT, "No such file"),
+        ("empty", b"", ExitStatus.INPUT, "is empty"),
+        (
+            "core",
+            b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x04\x00\x3e\x00" + bytes(5000),
+            ExitStatus.NOT_A_REGION,
+            "ELF core",
+        ),
+        ("trace.dat", b"\x17\x08\x44tracing6\0" + bytes(5000), ExitStatus.NOT_A_REGION, "trace.dat"),
+        ("notes", b"call me back\n" * 800, ExitStatus.NOT_A_REGION, "text"),
+        ("zeros", bytes(1 << 16), ExitStatus.NOT_A_REGION, "zero"),
+        ("zeros.gz", gzip.compress(bytes(1 << 16)), ExitStatus.NOT_A_REGION, "zero"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_is_no_region(
+    run: Run, tmp_path: Path, name: str, content: bytes | None, status: ExitStatus, words: str
+) -> None:
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    for verb in ("parse", "check"):
+        done = run(verb, path)
+        assert (done.returncode, done.stdout) == (status, b"")
+        assert words in done.stderr.decode()
+        assert done.stderr.decode().startswith(f"rbdump: {path}")
+        assert done.stderr.count(b"\n") == 1
+
+
+def test_a_directory_is_no_file(run: Run, tmp_path: Path) -> None:
+    done = run("parse", tmp_path)
+    assert done.returncode == ExitStatus.INPUT
+    assert b"is a directory" in done.stderr
+
+
+def test_every_way_in_gives_the_same(run: Run, region: Path, raw: Path, tmp_path: Path) -> None:
+    zipped = tmp_path / "region.gz"
+    zipped.write_bytes(gzip.compress(raw.read_bytes(), 1))
+    wanted = run("parse", raw).stdout
+    assert run("parse", region).stdout == wanted
+    assert run("parse", zipped).stdout == wanted
+    assert run("parse", "-", stdin=raw.read_bytes()).stdout == wanted
+    assert run("parse", raw, "--jobs", "3").stdout == wanted
+
+
+def test_output_does_not_depend_on_where_it_runs(raw: Path) -> None:
+    outputs = {
+        subprocess.run(
+            command("parse", raw),
+            capture_output=True,
+            check=True,
+            timeout=60,
+            env={**os.environ, "LC_ALL": locale, "COLUMNS": columns, "TZ": zone},
+        ).stdout
+        for locale, columns, zone in (("C", "40", "UTC"), ("C.UTF-8", "200", "Asia/Tokyo"))
+    }
+    assert len(outputs) == 1
+
+
+def test_the_input_is_never_written(run: Run, raw: Path) -> None:
+    raw.chmod(0o444)
+    before = (raw.read_bytes(), raw.stat().st_mtime_ns)
+    for verb in ("parse", "info", "check"):
+        assert run(verb, raw).returncode == 0
+    assert (raw.read_bytes(), raw.stat().st_mtime_ns) == before
+
+
+def test_two_regions_in_one_file(run: Run, raw: Path, samples: Path, tmp_path: Path) -> None:
+    second = lzma.decompress((samples / "6.12.43-function" / "region.bin.xz").read_bytes())
+    both = tmp_path / "both"
+    junk = bytes(range(256)) * 32
+    both.write_bytes(junk + raw.read_bytes() + second)
+    first_at, second_at = len(junk), len(junk) + raw.stat().st_size
+    found = json.loads(run("info", both, "--json").stdout)
+    assert (found["offset"], found["other_regions"]) == (first_at, [second_at])
+    done = run("parse", both)
+    assert body(done.stdout) == body(run("parse", raw).stdout)
+    assert f"{second_at:#x}".encode() in done.stderr, "the other region is not mentioned"
+    other = run("parse", both, "--offset", f"{second_at:#x}")
+    alone = tmp_path / "second"
+    alone.write_bytes(second)
+    assert body(other.stdout) == body(run("parse", alone).stdout)
+
+
+def test_damage_is_reported_and_survived(run: Run, raw: Path, tmp_path: Path) -> None:
+    data = bytearray(raw.read_bytes())
+    data[0x1000 + 8 : 0x1000 + 16] = (0xFFFF).to_bytes(8, "little")  # the commit word of CPU 0's first sub-buffer
+    data[0x3000 + 8 : 0x3000 + 16] = (0x7FF0).to_bytes(8, "little")
+    raw.chmod(0o644)
+    whole = len(body(run("parse", raw).stdout))
+    hurt = tmp_path / "hurt"
+    hurt.write_bytes(data)
+    report = tmp_path / "findings.jsonl"
+    done = run("parse", hurt, "--findings", report)
+    assert done.returncode == 0
+    assert done.stderr == b""
+    assert 0.9 * whole < len(body(done.stdout)) <= whole
+    findings = [json.loads(line) for line in report.read_text().splitlines()]
+    assert {(f["severity"], f["cpu"], f["subbuf"]) for f in findings if f["severity"] == "error"} >= {("error", 0, 2)}
+    assert run("check", hurt).returncode == ExitStatus.DAMAGE
+    assert run("info", hurt).returncode == ExitStatus.OK
+    assert run("check", raw).returncode == ExitStatus.OK
+    assert b"rbdump: error: " in run("parse", hurt).stderr
+
+
+def test_findings_file_that_cannot_be_written(run: Run, raw: Path, tmp_path: Path) -> None:
+    done = run("parse", raw, "--findings", tmp_path / "no" / "such" / "folder")
+    assert done.returncode == ExitStatus.OUTPUT
+    assert b"cannot write findings" in done.stderr
