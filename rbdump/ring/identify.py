@@ -23,6 +23,7 @@ __all__ = [
     "SUBBUF_SIZES",
     "Identity",
     "identify",
+    "likely_offsets",
     "magic_offsets",
     "plausible_sizes",
     "sane_pointers",
@@ -65,6 +66,22 @@ def magic_offsets(data: Bytes, start: int, *, step: int = 8) -> npt.NDArray[np.i
     words = np.ndarray((count,), np.uint32, buffer=data[start : start + count * step], strides=(step,))
     hits = (words == META_MAGIC) | (words == int.from_bytes(META_MAGIC.to_bytes(4, "little"), "big"))
     return np.flatnonzero(hits) * step + start
+
+
+def likely_offsets(data: Bytes, offsets: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Which of the places where a magic stands have possible sizes in the header of the first CPU."""
+    likely = np.zeros(len(offsets), np.bool_)
+    for abi in ABIS:
+        for layout in LAYOUTS.values():
+            if not (layout.cpu_magic or layout.has_scratch):
+                continue
+            structs = region_structs(abi, layout)
+            at = offsets + structs.buffers_offset + member_offset(structs.cpu_meta, "subbuf_size")
+            inside = np.flatnonzero(at + 8 <= len(data))
+            for chunk in np.array_split(inside, len(inside) // (1 << 16) + 1):
+                sizes = np.ascontiguousarray(data[at[chunk, None] + np.arange(8)]).view(abi.dtype(4)).astype(np.int64)
+                likely[chunk] |= np.isin(sizes[:, 0], SUBBUF_SIZES) & (sizes[:, 1] >= MIN_SUBBUFS)
+    return likely
 
 
 def identify(data: Bytes, offset: int, *, pointers: int = 2) -> Identity | None:

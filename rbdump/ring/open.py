@@ -18,7 +18,7 @@ from rbdump.errors import NotARegionError
 from rbdump.findings import Finding, Severity
 from rbdump.ring.buffers import is_permutation, repair_buffers
 from rbdump.ring.geometry import Geometry, derive_geometry, looks_like_header, looks_like_subbufs, nr_subbufs_for
-from rbdump.ring.identify import MAGIC_ONLY, Identity, identify, magic_offsets, structure_offsets
+from rbdump.ring.identify import MAGIC_ONLY, Identity, identify, likely_offsets, magic_offsets, structure_offsets
 from rbdump.ring.layout import META_MAGIC
 from rbdump.ring.region import CpuBuffer, Region, ScratchModule
 from rbdump.ring.structs import struct_parse
@@ -27,6 +27,11 @@ from rbdump.ring.subbufs import parse_subbufs
 __all__ = ["find_regions", "open_region"]
 
 Bytes = npt.NDArray[np.uint8]
+
+MAX_TRIES = 1024
+"""Places that look like the start of a region and are tried before the input counts as noise."""
+MAX_UNLIKELY_TRIES = 16
+"""The same for places with a magic and impossible sizes: the header of a damaged region."""
 
 
 def open_region(data: Bytes, *, offset: int | None = None) -> Region:
@@ -92,10 +97,15 @@ def _places(data: Bytes, start: int) -> Iterator[tuple[npt.NDArray[np.int64], in
     """Where a region may begin, and how many sane pointers a header there needs without a magic."""
     here = np.array([start], np.int64)
     yield here, MAGIC_ONLY
+    unlikely = []
     for shift in range(4):
-        yield magic_offsets(data, start + shift, step=4), MAGIC_ONLY
+        offsets = magic_offsets(data, start + shift, step=4)
+        likely = likely_offsets(data, offsets)
+        yield offsets[likely][:MAX_TRIES], MAGIC_ONLY
+        unlikely.append(offsets[~likely][:MAX_UNLIKELY_TRIES])
+    yield np.concatenate(unlikely)[:MAX_UNLIKELY_TRIES], MAGIC_ONLY
     yield here, 3
-    structures = structure_offsets(data, start)
+    structures = structure_offsets(data, start)[:MAX_TRIES]
     yield structures, 3
     yield here, 2
     yield structures, 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import random
 import struct
+import time
 
 import numpy as np
 import pytest
@@ -201,3 +202,12 @@ def test_a_region_inside_a_core_dump_like_file() -> None:
     region = open_region(np.frombuffer(header + region_bytes, np.uint8))
     assert region.offset == 4092
     assert len(walk_region(region)) == 77
+
+
+@pytest.mark.parametrize("second", [56, 48, 0x00180020, 0x00180028, 4096])
+def test_magics_without_a_region_take_no_time(second: int) -> None:
+    spam = np.tile(np.frombuffer(struct.pack("<II", 0x0BADFEED, second), np.uint8), 1 << 17)
+    start = time.process_time()
+    with pytest.raises(NotARegionError):
+        open_region(spam)
+    assert time.process_time() - start < 5
