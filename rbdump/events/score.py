@@ -239,7 +239,11 @@ def _is_task_name(rows: Rows, field: Field) -> Bools:
 
 
 def _is_canonical(value: npt.NDArray[np.generic]) -> Bools:
-    """Whether an address can exist on a 64-bit machine; the top byte may be a tag on arm64."""
+    """Whether an address can exist on a 64-bit machine; the top byte may be a tag on arm64.
+
+    powerpc has its kernel at 0xc000..., vmalloc at 0xc008... and struct page at 0xc00c... .
+    """
     top = value.astype(np.uint64) >> np.uint64(48)
-    fits: Bools = (top == 0) | (top >= 0xFF00) | ((top & np.uint64(0xFF)) == 0xFF)
+    powerpc = (top & np.uint64(0xFFF0)) == 0xC000
+    fits: Bools = (top == 0) | (top >= 0xFF00) | ((top & np.uint64(0xFF)) == 0xFF) | powerpc
     return fits

@@ -52,6 +52,8 @@ def share(system: str, name: str, fields: tuple[tuple[str, int, int, int], ...],
 def test_records_of_the_right_kernel_fit() -> None:
     assert share("sched", "sched_switch", SWITCH, switch(), switch(b"idle", 0, -1)).share == 1.0
     assert share("kmem", "kfree", KFREE, kfree(), kfree(0)).share == 1.0
+    powerpc = (kfree(0xC000_0000_0123_4500), kfree(0xC008_0000_0001_0000), kfree(0xC00C_0000_0002_0000))
+    assert share("kmem", "kfree", KFREE, *powerpc).share == 1.0
     assert share("sched", "sched_process_exec", EXEC, execve(), execve(b"/bin/a\0")).share == 1.0
 
 
