@@ -3,7 +3,8 @@
 
 `mm_page_alloc` and its like record a page frame number and print the address of its struct page, which depends on a
 base that the kernel chooses at boot (vmemmap_base on x86, vmemmap on s390, memstart_addr on arm64, mem_map on
-32-bit). Events that record both tell the base. Timers record jiffies beside the time stamp, which tells CONFIG_HZ.
+32-bit, where a struct page has 32, 36 or 40 bytes). Events that record both tell the base and the size. Timers
+record jiffies beside the time stamp, which tells CONFIG_HZ.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def infer_page_base(fmt: EventFormat, entries: Entries, rows: npt.NDArray[np.int
     if len(np.unique(frames)) < 2:
         return {}
     default = 64 if long_size == 8 else 32
-    for size in (default, *(s for s in range(32, 129, 8) if s != default)):
+    for size in (default, *(s for s in range(32, 129, long_size) if s != default)):
         bases, counts = np.unique(addrs - frames * np.uint64(size), return_counts=True)
         if counts.max() >= _AGREE * len(addrs):
             base = int(bases[counts.argmax()]) & memory.abi.long_mask

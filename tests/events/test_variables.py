@@ -25,12 +25,14 @@ def test_the_base_of_struct_pages(size: int) -> None:
     assert found == {PAGE_BASE: BASE, PAGE_SIZE: size}
 
 
-def test_32_bits_wrap() -> None:
-    pairs = [((0xC0000000 - 32 * 0x80000 + 32 * pfn) & 0xFFFFFFFF, pfn) for pfn in (0x80001, 0x80100)]
+@pytest.mark.parametrize("size", [32, 36, 40])
+def test_32_bits_wrap(size: int) -> None:
+    base = (0xC0000000 - size * 0x80000) & 0xFFFFFFFF
+    pairs = [((base + size * pfn) & 0xFFFFFFFF, pfn) for pfn in (0x80001, 0x80100)]
     event, records = inserted(pairs, abi=LE32)
     entries, memory = pack(records, LE32)
     found = infer_variables(entries, memory, {100: event.format}.get)
-    assert found == {PAGE_BASE: 0xC0000000 - 32 * 0x80000, PAGE_SIZE: 32}
+    assert found == {PAGE_BASE: base, PAGE_SIZE: size}
 
 
 def test_nothing_is_guessed_from_disagreement() -> None:

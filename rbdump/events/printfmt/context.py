@@ -24,8 +24,8 @@ class Context(Protocol):
     facts: Facts
     types: TypeTable
     code: Code
-    page_base: int | None
-    """The struct page of frame 0, None when it is not known."""
+    page_map: tuple[int, int] | None
+    """The address of the struct page of frame 0 and the bytes of each, None when they are not known."""
     notes: list[str]
     """What is rendered less well than the kernel would, in words."""
     tables: Tables

@@ -17,13 +17,13 @@ from rbdump.events.printfmt.context import Context, Tables
 from rbdump.events.printfmt.ctype import CType, TypeTable, common_type, promoted, wrap
 from rbdump.events.printfmt.enumerators import ENUMERATORS, KERNEL_STRINGS
 from rbdump.events.printfmt.nodes import UnsupportedPrintFmt
+from rbdump.events.printfmt.pages import frame_of
 from rbdump.events.printfmt.values import Code, Int, Mem, Seq, Table, Text, Value
-from rbdump.events.variables import PAGE_BASE
+from rbdump.events.variables import PAGE_BASE, PAGE_SIZE
 
 __all__ = ["Evaluator"]
 
 _RECORD = {"REC", "__entry", "field"}
-_PAGE_MAPS = {"vmemmap_base", "vmemmap", "mem_map"}
 
 
 class Evaluator(Context):
@@ -43,7 +43,8 @@ class Evaluator(Context):
         self.code = code
         self.tables = tables
         self.notes: list[str] = []
-        self.page_base = facts.variables.get(PAGE_BASE)
+        base = facts.variables.get(PAGE_BASE)
+        self.page_map = None if base is None else (base, facts.variables.get(PAGE_SIZE, self.page.size))
         everything = (*fmt.common_fields, *fmt.fields)
         # a dynamic array and a plain field may share a name: the kernel's structure calls the first __data_loc_NAME
         self.fields = {f.name: f for f in everything if not (f.is_data_loc or f.is_rel_loc)}
@@ -51,9 +52,9 @@ class Evaluator(Context):
         self.locals: Mapping[str, n.Node] = {}
 
     @property
-    def page_pointer(self) -> CType:
-        """``struct page *``."""
-        return self.types.names["struct page"].pointer(self.types.long_size)
+    def page(self) -> CType:
+        """``struct page``."""
+        return self.types.names["struct page"]
 
     def value(self, node: n.Node) -> Value:
         """The value of an expression. Raises UnsupportedPrintFmt."""
@@ -141,10 +142,6 @@ class Evaluator(Context):
             return Int(self.types.int, int(name == "true"))
         if name == "NULL":
             return Int(self.types.void.pointer(self.types.long_size), 0)
-        if name in _PAGE_MAPS and self.page_base is not None:
-            return Int(self.types.ulong if name == "vmemmap_base" else self.page_pointer, self.page_base)
-        if name in ("__pv_phys_pfn_offset", "__pv_phys_offset") and self.page_base is not None:
-            return Int(self.types.ulong, 0)  # the base is that of frame 0 already
         known = self.facts.hz if name == "HZ" and self.facts.hz else self.facts.variables.get(name)
         if known is not None:
             return Int(self.types.ulong, wrap(known, self.types.ulong))
@@ -212,20 +209,29 @@ class Evaluator(Context):
             return integers.logical(self.code, node.op, left, right, self.types)
         if node.op == "=":
             raise UnsupportedPrintFmt("an assignment outside of a statement expression")
-        left_value = self.value(node.left)
         try:
-            right_value = self.value(node.right)
+            left_value = self.value(node.left)
         except UnsupportedPrintFmt:
-            # arm64: (struct page *)VMEMMAP_START - (memstart_addr >> PAGE_SHIFT) is the struct page of frame 0
-            base = self.page_base
-            if base is None or node.op != "-" or self.type_of(left_value) != self.page_pointer:
+            frame = frame_of(node, self.page)
+            if frame is None:
                 raise
-            return Int(self.page_pointer, base)
+            return self._page_of(frame)
+        right_value = self.value(node.right)
         if isinstance(left_value, Mem) or isinstance(right_value, Mem):
             return memory.pointer_arithmetic(self, node.op, left_value, right_value)
         if not (isinstance(left_value, Int) and isinstance(right_value, Int)):
             raise UnsupportedPrintFmt(f"{node.op} between {describe(left_value)} and {describe(right_value)}")
         return integers.binary(self.code, node.op, left_value, right_value, self.types)
+
+    def _page_of(self, frame: n.Node) -> Int:
+        """The struct page of a frame."""
+        if self.page_map is None:
+            raise UnsupportedPrintFmt("the base of the array of struct page is not known")
+        base, size = self.page_map
+        ulong = self.types.ulong
+        offset = integers.binary(self.code, "*", self.integer(frame), Int(ulong, size), self.types)
+        page = integers.binary(self.code, "+", offset, Int(ulong, base), self.types)
+        return integers.convert(self.code, page, self.page.pointer(ulong.size))
 
     def _cond(self, node: n.Node) -> Value:
         assert isinstance(node, n.Cond)

@@ -33,7 +33,7 @@ def pointer(ev: Context, conversion: Conversion, width: Width, node: n.Node) -> 
     try:
         value = ev.value(node)
     except UnsupportedPrintFmt:
-        if kind or ev.page_base is not None:
+        if kind or ev.page_map is not None:
             raise
         return _relative_page(ev, node), width
     if kind in ("S", "F", "s", "f", "B"):
@@ -97,21 +97,26 @@ def _raw(ev: Context, conversion: Conversion, width: Width, value: Int) -> tuple
 
 
 def _relative_page(ev: Context, node: n.Node) -> Text:
-    """The address of a struct page in an array whose base the kernel chose at boot: what is known is the offset."""
+    """The address of a struct page in an array whose base the kernel chose at boot: what is known is the offset.
+
+    A struct page has 64 bytes on the 64-bit kernels that do not add debug members; 32-bit ones have 32 to 40.
+    """
+    wide = ev.types.long_size == 8
+    ev.page_map = (0, 64 if wide else 1)
     try:
-        ev.page_base = 0
         offset = _ulong(ev, ev.value(node))
     finally:
-        ev.page_base = None
+        ev.page_map = None
     if offset.const is not None:
         raise UnsupportedPrintFmt("the base of the array of struct page is not known")
     ev.notes.append(
         "the base of the array of struct page, which the kernel chose at boot, is not known: "
         "pages are shown relative to it"
     )
+    spelling = "vmemmap_base+%#x" if wide else "pfn_to_page(%#x)"
     null = "0" * (2 * ev.types.long_size)
     items = ev.code.items(offset.code)
-    return Text(None, ev.code.let(f"['vmemmap_base+%#x' % x if x else {null!r} for x in {items}]", "s"))
+    return Text(None, ev.code.let(f"[{spelling!r} % x if x else {null!r} for x in {items}]", "s"))
 
 
 def _blob_text(ev: Context, of: Mem, size: int, function: Callable[[bytes], str]) -> Text:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from rbdump.abi import Abi
 from rbdump.events.printfmt import UnsupportedPrintFmt, compile_print_fmt
+from rbdump.events.variables import PAGE_BASE, PAGE_SIZE
 from tests.events.printfmt.rendering import ALL, BE64, LE32, LE64, Event, render
 
 CASES: list[tuple[str, dict[str, Any], str]] = [
@@ -102,7 +103,33 @@ def test_pointers_count_in_elements() -> None:
     text = '"%p %p", (((struct page *)vmemmap_base) + (REC->pfn)), ((void *)16 + 1)'
     assert render(text, fields, **known) == f"{0x1000 + 3 * 64:016x} {17:016x}"
     assert render(text, fields, abi=LE32, **known) == f"{0x1000 + 3 * 32:08x} {17:08x}"
-    assert render('"%p", ((struct page *)0x9 - (memstart_addr >> 12)) + REC->pfn', fields, **known) == f"{0x10C0:016x}"
+
+
+ARRAYS_OF_PAGES = [
+    "((struct page *)0x9 - (memstart_addr >> 12)) + REC->pfn",
+    "(vmemmap + (REC->pfn))",
+    "(((struct page *)vmemmap_base) + (REC->pfn))",
+    "(mem_map + ((REC->pfn) - (__pv_phys_pfn_offset)))",
+    "(mem_map + (REC->pfn - ((0x80000000UL) >> 12)))",
+    "(((struct page *)((kernel_map.page_offset - (((1UL) << (pgtable_l5_enabled ? 48 : 39)) / sizeof(pgd_t))) "
+    "- (1UL << __order_base_2(sizeof(struct page))))) - vmemmap_start_pfn) + (REC->pfn)",
+]
+
+
+@pytest.mark.parametrize("array", ARRAYS_OF_PAGES)
+def test_pages_by_their_frame(array: str) -> None:
+    fields = {"unsigned long pfn": 3}
+    known = {"variables": {PAGE_BASE: 0x1000, PAGE_SIZE: 36}}
+    assert render(f'"%p", {array}', fields, **known) == f"{0x1000 + 3 * 36:016x}"
+    assert render(f'"%p", {array}', fields, abi=LE32, **known) == f"{0x1000 + 3 * 36:08x}"
+    assert render(f'"%p", {array}', fields) == "vmemmap_base+0xc0"
+    assert render(f'"%p", {array}', fields, abi=LE32) == "pfn_to_page(0x3)"
+
+
+@pytest.mark.parametrize("other", ["nobody + REC->pfn", "vmemmap + 1", "(struct page *)nobody"])
+def test_what_is_no_page_of_a_frame(other: str) -> None:
+    with pytest.raises(UnsupportedPrintFmt):
+        render(f'"%p", {other}', {"unsigned long pfn": 3}, variables={PAGE_BASE: 0x1000})
 
 
 def test_a_page_whose_base_is_unknown_is_shown_relative_to_it() -> None:
