@@ -170,6 +170,8 @@ class Bodies:
         if special is not None:
             return special
         compiled = compile_print_fmt(fmt, self._facts)
+        if compiled.notes:
+            self._say(fmt, "print-fmt-incomplete", "; ".join(compiled.notes))
         return lambda group: compiled(group.rows)
 
     def _builtin(self, fmt: EventFormat) -> Renderer | None:

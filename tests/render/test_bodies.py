@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import struct
 
+from rbdump.events.variables import PAGE_BASE
+from rbdump.findings import Severity
 from rbdump.render.bodies import Bodies, LastBoot, unknown_events
 from tests.events.records import Rec, format_text, pack
 from tests.render.scene import OLD, catalog, facts_of, render
@@ -51,6 +53,21 @@ def test_a_print_fmt_that_cannot_be_rendered_falls_back_once_said() -> None:
     bodies.render(entries)
     assert [finding.code for finding in bodies.findings] == ["print-fmt-unsupported"]
     assert "test:odd" in bodies.findings[0].message
+
+
+def test_what_a_print_fmt_leaves_open_is_said_once() -> None:
+    page = format_text("page", 302, ("unsigned long pfn", 8, 8, 0))
+    page = page.replace('""', '"page=%p", (((struct page *)vmemmap_base) + (REC->pfn))')
+    entries, memory = pack([Rec(302, 1, struct.pack("<Q", 2))] * 3)
+    bodies = Bodies(catalog([("test", page)]), facts_of(), OLD, memory)
+    assert bodies.render(entries) == ["page: page=vmemmap_base+0x80\n"] * 3
+    bodies.render(entries)
+    (finding,) = bodies.findings
+    assert (finding.code, finding.severity) == ("print-fmt-incomplete", Severity.WARNING)
+    assert finding.message.startswith("test:page: the base of the array of struct page")
+    known = Bodies(catalog([("test", page)]), facts_of(variables={PAGE_BASE: 0}), OLD, memory)
+    known.render(entries)
+    assert known.findings == []
 
 
 def test_records_shorter_than_their_format() -> None:
