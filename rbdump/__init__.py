@@ -63,6 +63,7 @@ def open(
     offset: int | None = None,
     strict: bool = False,
     policy: Policy | None = None,
+    uncommitted: bool = False,
 ) -> Trace:
     """Open a dump, raw or compressed, and walk its region; the keywords are the options of `rbdump parse`.
 
@@ -84,7 +85,7 @@ def open(
         force=force,
         cache=cache,
     )
-    return open_trace(path, sources, offset=offset, strict=strict, policy=policy)
+    return open_trace(path, sources, offset=offset, strict=strict, policy=policy, uncommitted=uncommitted)
 
 
 def __getattr__(name: str) -> Any:

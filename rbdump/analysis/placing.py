@@ -14,16 +14,77 @@ from rbdump.errors import UsageError, WrongImageError
 from rbdump.findings import Finding
 from rbdump.kernel.image import KernelImage, load_image
 from rbdump.kernel.lines import SourceLines
-from rbdump.kernel.modules import load_modules
+from rbdump.kernel.modules import LoadedModules, load_modules
+from rbdump.kernel.typeinfo import TypeSource
 from rbdump.symbols.code import CodeMap, Landing
 from rbdump.symbols.delta import BootAddresses, boot_table
 from rbdump.symbols.kallsyms_text import load_kallsyms
 from rbdump.symbols.table import SymbolTable
 from rbdump.symbols.verify import Verdict, fit_image, fit_list
 
-__all__ = ["Placed", "Placer"]
+__all__ = ["OpenedImage", "Placed", "PlacedImage", "Placer", "open_image", "place_image"]
 
 Addrs = npt.NDArray[np.uint64]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedImage:
+    """A kernel image and what is looked up in its code."""
+
+    path: str
+    image: KernelImage
+    code: CodeMap
+    lines: SourceLines | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedImage:
+    """A kernel image where one boot had it."""
+
+    opened: OpenedImage
+    delta: int | None
+    """Bytes to add to link addresses; None when nothing says where the kernel was."""
+    table: SymbolTable | None
+    """Its symbols and those of its modules at the addresses of that boot; None without a delta."""
+    settled: bool
+    """More addresses would not change it: the image is verified, or the user forces it."""
+    modules: LoadedModules
+    findings: tuple[Finding, ...]
+
+
+def open_image(path: str, *, cache: bool = True, lines: bool = False) -> OpenedImage:
+    """Open an image; ``lines`` reads its DWARF as well. SourceError when it cannot be used."""
+    image = load_image(path, cache=cache)
+    return OpenedImage(path, image, CodeMap.of_image(image), SourceLines(path) if lines else None)
+
+
+def place_image(
+    opened: OpenedImage,
+    boot: BootAddresses,
+    words: Addrs,
+    counts: npt.NDArray[np.int64],
+    *,
+    modules: str | None = None,
+    types: TypeSource | None = None,
+    text_addr: int | None = None,
+    force: bool = False,
+) -> PlacedImage:
+    """Put an image, and the modules in a folder that ``boot`` had loaded, where ``boot`` had them.
+
+    ``words`` and ``counts`` are recorded addresses, to verify or to infer; with ``types`` modules tell their events.
+    Raises WrongImageError with the figures when the image is not the one that recorded them, unless forced.
+    """
+    fit = fit_image(opened.code, boot, words, counts, name=opened.path, text_addr=text_addr, force=force)
+    settled = fit.check.verdict is Verdict.RIGHT or force
+    loaded = LoadedModules((), ())
+    if fit.delta is None:
+        return PlacedImage(opened, None, None, settled, loaded, fit.findings)
+    if modules is not None and boot.modules:
+        wanted = [(module.name, module.addr) for module in boot.modules]
+        loaded = load_modules(modules, wanted, abi=opened.image.abi, types=types, release=opened.image.release)
+    tables = [boot_table(module.symbols, 0, name=module.name) for module in loaded.modules]
+    table = boot_table(opened.image.symbols, fit.delta.value, tables)
+    return PlacedImage(opened, fit.delta.value, table, settled, loaded, (*fit.findings, *loaded.findings))
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,24 +96,16 @@ class Placed:
     settled: bool
     """More addresses would not change it: the image is verified, or the user forces it."""
     findings: tuple[Finding, ...]
-    _image: _Image | None = None
+    _opened: OpenedImage | None = None
     _delta: int = 0
 
     def line_of(self, addr: int) -> str | None:
         """``file:line`` of an address, by the DWARF of the image; that of the call for the place behind one."""
-        if self._image is None or self._image.lines is None:
+        if self._opened is None or self._opened.lines is None:
             return None
         link = (addr - self._delta) & 0xFFFF_FFFF_FFFF_FFFF
-        behind_call = self._image.code.landings(np.array([link], np.uint64))[0] == Landing.CALL_SITE
-        return self._image.lines.lookup(link - 1 if behind_call else link)
-
-
-@dataclass(frozen=True, slots=True)
-class _Image:
-    path: str
-    image: KernelImage
-    code: CodeMap
-    lines: SourceLines | None
+        behind_call = self._opened.code.landings(np.array([link], np.uint64))[0] == Landing.CALL_SITE
+        return self._opened.lines.lookup(link - 1 if behind_call else link)
 
 
 class Placer:
@@ -75,7 +128,7 @@ class Placer:
         self._modules = modules
         self._text_addr = text_addr
         self._force = force
-        self._images = [self._open(path, cache, lines) for path in vmlinux]
+        self._images = [open_image(path, cache=cache, lines=lines) for path in vmlinux]
         self._list = load_kallsyms(kallsyms) if kallsyms is not None else None
         self._list_name = kallsyms or ""
 
@@ -120,21 +173,8 @@ class Placer:
         text_addr = None if self._text_addr is not None else 0
         return self.place(BootAddresses(self.abi, kaslr_offset=text_addr), np.empty(0, np.uint64))
 
-    def _place(self, item: _Image, boot: BootAddresses, words: Addrs, counts: npt.NDArray[np.int64]) -> Placed:
-        fit = fit_image(item.code, boot, words, counts, name=item.path, text_addr=self._text_addr, force=self._force)
-        settled = fit.check.verdict is Verdict.RIGHT or self._force
-        if fit.delta is None:
-            return Placed(None, settled, fit.findings)
-        findings = list(fit.findings)
-        tables = []
-        if self._modules is not None and boot.modules:
-            wanted = [(module.name, module.addr) for module in boot.modules]
-            loaded = load_modules(self._modules, wanted, abi=item.image.abi, release=item.image.release)
-            findings += loaded.findings
-            tables = [boot_table(module.symbols, 0, name=module.name) for module in loaded.modules]
-        table = boot_table(item.image.symbols, fit.delta.value, tables)
-        return Placed(table, settled, tuple(findings), item, fit.delta.value)
-
-    def _open(self, path: str, cache: bool, lines: bool) -> _Image:
-        image = load_image(path, cache=cache)
-        return _Image(path, image, CodeMap.of_image(image), SourceLines(path) if lines else None)
+    def _place(self, opened: OpenedImage, boot: BootAddresses, words: Addrs, counts: npt.NDArray[np.int64]) -> Placed:
+        placed = place_image(
+            opened, boot, words, counts, modules=self._modules, text_addr=self._text_addr, force=self._force
+        )
+        return Placed(placed.table, placed.settled, placed.findings, opened, placed.delta or 0)

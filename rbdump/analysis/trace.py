@@ -8,14 +8,16 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from rbdump.analysis.jobs import write_all, write_slices
+from rbdump.analysis.knowledge import Knowledge, choose_clock, clock_counts_ns, gather_knowledge
 from rbdump.analysis.selection import Selection
-from rbdump.analysis.sources import Knowledge, Sources, choose_clock, clock_counts_ns, gather_knowledge
+from rbdump.analysis.sources import Sources
 from rbdump.errors import NotARegionError
 from rbdump.events.choose import choose
 from rbdump.events.comms import TaskNames, task_names
@@ -29,7 +31,16 @@ from rbdump.render.jsonl import JsonRenderer
 from rbdump.render.prefix import PrefixRenderer
 from rbdump.render.style import style_of
 from rbdump.render.trace import Origin, TraceRenderer, encode, header
-from rbdump.ring import Policy, RecordTable, Region, default_policy, open_region, walk_region
+from rbdump.ring import (
+    Policy,
+    RecordState,
+    RecordTable,
+    Region,
+    default_policy,
+    open_region,
+    walk_region,
+    walk_uncommitted,
+)
 
 __all__ = ["Event", "Trace", "open_trace"]
 
@@ -73,9 +84,29 @@ class _View:
     names: npt.NDArray[np.int32]
     leaf: npt.NDArray[np.int64]
 
-    def part(self, begin: int, end: int) -> tuple[Entries, npt.NDArray[np.int32], npt.NDArray[np.int64]]:
-        rows = slice(begin, end)
+    def part(self, rows: slice) -> tuple[Entries, npt.NDArray[np.int32], npt.NDArray[np.int64]]:
         return self.entries.select(rows), self.names[rows], self.leaf[rows]
+
+    def slices(self) -> list[tuple[slice, str]]:
+        """The rows in slices of a bounded size that hold records of one kind, and the line that introduces each kind.
+
+        Boots are kept apart, and what was not committed; the records of the last boot alone need no introduction.
+        """
+        records = self.entries.records
+        kind = records.epoch.astype(np.int16) * 2 + (records.state != RecordState.UNCOMMITTED)
+        bounds = [0, *(np.flatnonzero(kind[1:] != kind[:-1]) + 1).tolist(), len(kind)]
+        found: list[tuple[slice, str]] = []
+        for begin, end in pairwise(bounds):
+            title = _title(*divmod(int(kind[begin]), 2)) if len(bounds) > 2 and end > begin else ""
+            cuts = range(begin, end, SLICE)
+            found += [(slice(at, min(at + SLICE, end)), title if at == begin else "") for at in cuts]
+        return found
+
+
+def _title(epoch: int, committed: int) -> str:
+    if not committed:
+        return "# rbdump: behind the last commit: what was being written when the machine died, or older bytes\n"
+    return f"# rbdump: boot={epoch}{' (the last one)' if not epoch else ''}\n"
 
 
 class Trace:
@@ -133,8 +164,8 @@ class Trace:
         """The lines of the trace without the ``#`` lines on top; an event may have several (a stack)."""
         view = self._view(selection or Selection())
         renderer, bodies = self._text_renderer(raw_fields)
-        for begin in range(0, len(view.entries), SLICE):
-            text = renderer.render(*view.part(begin, begin + SLICE)).decode("utf-8", "surrogateescape")
+        for rows, _ in view.slices():
+            text = renderer.render(*view.part(rows)).decode("utf-8", "surrogateescape")
             yield from text.removesuffix("\n").split("\n")
         self._found += bodies.findings
 
@@ -142,8 +173,8 @@ class Trace:
         """The events one by one, with typed fields."""
         view = self._view(selection or Selection(), fold=False)
         renderer, bodies = self._json_renderer(raw_fields=False)
-        for begin in range(0, len(view.entries), SLICE):
-            entries, names, _ = view.part(begin, begin + SLICE)
+        for rows, _ in view.slices():
+            entries, names, _ = view.part(rows)
             for line in renderer.render(entries, names).splitlines():
                 yield Event(**json.loads(line))
         self._found += bodies.findings
@@ -162,21 +193,22 @@ class Trace:
         ``raw_fields`` prints as the kernel prints the buffer of a last boot. OutputError when writing fails.
         """
         view = self._view(selection or Selection(), fold=not jsonl)
-        count = -(-len(view.entries) // SLICE)
+        slices = view.slices()
         if jsonl:
             json_renderer, bodies = self._json_renderer(raw_fields)
 
             def render(index: int) -> bytes:
-                entries, names, _ = view.part(index * SLICE, (index + 1) * SLICE)
+                entries, names, _ = view.part(slices[index][0])
                 return json_renderer.render(entries, names)
         else:
             text_renderer, bodies = self._text_renderer(raw_fields)
             write_all(fd, encode(self._header(len(view.entries))))
 
             def render(index: int) -> bytes:
-                return text_renderer.render(*view.part(index * SLICE, (index + 1) * SLICE))
+                rows, title = slices[index]
+                return title.encode() + text_renderer.render(*view.part(rows))
 
-        found = write_slices(fd, count, render, lambda: [finding.as_dict() for finding in bodies.findings], jobs)
+        found = write_slices(fd, len(slices), render, lambda: [finding.as_dict() for finding in bodies.findings], jobs)
         self._found += [Finding(**{**item, "severity": Severity(item["severity"])}) for item in found]
 
     def _view(self, selection: Selection, *, fold: bool = True) -> _View:
@@ -284,12 +316,18 @@ class Trace:
 
 
 def open_trace(
-    path: str, sources: Sources, *, offset: int | None = None, strict: bool = False, policy: Policy | None = None
+    path: str,
+    sources: Sources,
+    *,
+    offset: int | None = None,
+    strict: bool = False,
+    policy: Policy | None = None,
+    uncommitted: bool = False,
 ) -> Trace:
     """Open a dump and walk its region; `rbdump.open` documents the rest.
 
     ``offset``: where the region begins, else it is searched for. ``strict``: only what a kernel would have kept after
-    a reboot, as ``policy`` names it (default: by layout).
+    a reboot, as ``policy`` names it (default: by layout). ``uncommitted``: records behind the last commit as well.
     """
     source = load_input(path)
     try:
@@ -301,4 +339,6 @@ def open_trace(
         message = f"there are further regions in this input, at {offsets} (--offset opens another)"
         region.findings.append(Finding(Severity.WARNING, "other-regions", message, offset=region.other_regions[0]))
     records = walk_region(region, policy=policy or (default_policy(region) if strict else None))
+    if uncommitted:
+        records = RecordTable.concatenate([records, walk_uncommitted(region)])
     return Trace(source, region, records, sources)

@@ -142,6 +142,15 @@ def parse(
             rich_help_panel=READING,
         ),
     ] = None,
+    uncommitted: Annotated[
+        bool,
+        typer.Option(
+            "--uncommitted",
+            help="Also, behind the rest, what lies behind the last commit: records that were being written when the "
+            "machine died, or bytes from before; nothing tells which.",
+            rich_help_panel=READING,
+        ),
+    ] = False,
     clock: Annotated[
         str | None,
         typer.Option(
@@ -172,6 +181,7 @@ def parse(
         offset=offset,
         strict=strict or policy is not None,
         policy=policy.value if policy else None,
+        uncommitted=uncommitted,
     )
     selection = rbdump.Selection(
         cpus=tuple(cpu or ()),

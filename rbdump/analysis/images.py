@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The kernel images that the user named, placed where the last boot had them: symbols, strings, formats, prototypes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from rbdump.analysis.placing import PlacedImage, open_image, place_image
+from rbdump.analysis.sources import Sources
+from rbdump.errors import SourceError
+from rbdump.events.entries import Entries
+from rbdump.events.rows import Memory
+from rbdump.events.texts import FormatTexts
+from rbdump.findings import Finding, Severity
+from rbdump.kernel.btf import Btf
+from rbdump.kernel.formats import ImageFormats, image_formats
+from rbdump.kernel.image import KernelImage
+from rbdump.kernel.imagetypes import image_types
+from rbdump.kernel.moduleids import UnknownEvent, infer_module_ids
+from rbdump.kernel.typeinfo import FunctionProto, TypeSource
+from rbdump.ring import Region
+from rbdump.symbols.delta import BootAddresses
+from rbdump.symbols.table import SymbolTable
+
+__all__ = ["Images"]
+
+Words = Callable[[], tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]]
+
+SAMPLES = 16
+"""Records of an unknown event that are looked at to tell whose it is."""
+INFERRED = "inferred id, modules below "
+
+
+class _Image:
+    """One image with what it tells of events."""
+
+    def __init__(self, placed: PlacedImage, formats: ImageFormats | None) -> None:
+        self.placed = placed
+        self.formats = formats
+
+    def string_at(self, addr: int) -> str | None:
+        if self.placed.delta is None:
+            return None
+        link = (addr - self.placed.delta) & self.placed.opened.image.abi.long_mask
+        known = self.formats.printk_formats.get(link) if self.formats is not None else None
+        return known or self.placed.opened.image.cstring(link)
+
+    @cached_property
+    def btf(self) -> Btf | None:
+        """Its types; the kernel prints arguments of functions only where it has them itself."""
+        try:
+            blob = self.placed.opened.image.btf
+            return None if blob is None else Btf(blob)
+        except SourceError:
+            return None
+
+
+class Images:
+    """All images; the first that knows decides."""
+
+    def __init__(self, images: list[_Image], region: Region, folder: str | None, findings: list[Finding]) -> None:
+        self._images = images
+        self._region = region
+        self._folder = folder
+        self._findings = findings
+
+    @classmethod
+    def open(cls, sources: Sources, region: Region, words: Words, findings: list[Finding]) -> Images:
+        """Open and verify them: SourceError if one is no kernel, WrongImageError if it is another and not forced."""
+        boot = BootAddresses.of_region(region)
+        images = []
+        for path in sources.vmlinux:
+            opened = open_image(path, cache=sources.cache)
+            formats = None
+            try:
+                formats = image_formats(opened.image)
+                findings += formats.findings
+            except SourceError as error:  # its symbols and strings are of use all the same
+                findings.append(Finding(Severity.WARNING, "image-without-formats", str(error)))
+            wants_modules = sources.modules is not None and bool(boot.modules)
+            placed = place_image(
+                opened,
+                boot,
+                *words(),
+                modules=sources.modules,
+                types=_types(opened.image) if wants_modules and formats is not None else None,
+                text_addr=sources.text_addr,
+                force=sources.force,
+            )
+            findings += placed.findings
+            images.append(_Image(placed, formats))
+        return cls(images, region, sources.modules, findings)
+
+    @property
+    def table(self) -> SymbolTable | None:
+        """The symbols of all images that could be placed, at the addresses of the last boot."""
+        tables = [image.placed.table for image in self._images if image.placed.table is not None]
+        return tables[0].merge(tables[1:]) if len(tables) > 1 else tables[0] if tables else None
+
+    @property
+    def formats(self) -> list[FormatTexts]:
+        """The events that each image defines itself."""
+        long_size = self._region.abi.long_size
+        return [
+            FormatTexts.of_events(image.formats.events, image.placed.opened.path, long_size)
+            for image in self._images
+            if image.formats is not None
+        ]
+
+    def module_formats(self, entries: Entries, memory: Memory, known: list[FormatTexts]) -> list[FormatTexts]:
+        """The events of modules whose ids can be inferred from the records that no format of ``known`` explains."""
+        found = []
+        for image in self._images:
+            modules = image.placed.modules
+            if image.formats is None or not modules.modules:
+                continue
+            inferred = infer_module_ids(
+                modules.modules,
+                _unknown_events(entries, memory, known, image.formats.next_id),
+                first_id=image.formats.next_id,
+                abi=self._region.abi,
+                complete=not modules.missing,
+            )
+            self._findings += inferred.findings
+            events = inferred.events.values()
+            found.append(FormatTexts.of_events(events, f"{INFERRED}{self._folder}", self._region.abi.long_size))
+        return found
+
+    def string_at(self, addr: int) -> str | None:
+        """The string at an address of the last boot, if an image holds it."""
+        return next((text for image in self._images if (text := image.string_at(addr)) is not None), None)
+
+    def constant(self, name: str) -> int | None:
+        """The value of an enumerator that format files leave as a name."""
+        for image in self._images:
+            if image.formats is not None and name in image.formats.constants:
+                return image.formats.constants[name]
+        return None
+
+    @property
+    def prototype(self) -> Callable[[str], FunctionProto | None] | None:
+        """Look-up of functions' parameters by name; None when no image has types."""
+        return self._prototype if any(image.btf is not None for image in self._images) else None
+
+    def _prototype(self, name: str) -> FunctionProto | None:
+        for image in self._images:
+            if image.btf is not None and (found := image.btf.function(name)) is not None:
+                return found
+        return None
+
+
+def _types(image: KernelImage) -> TypeSource | None:
+    try:
+        return image_types(image)
+    except SourceError:
+        return None
+
+
+def _unknown_events(entries: Entries, memory: Memory, known: list[FormatTexts], first_id: int) -> list[UnknownEvent]:
+    found = []
+    for event_id in np.unique(entries.id[entries.id >= first_id]).tolist():
+        if any(event_id in texts for texts in known):
+            continue
+        rows = entries.rows(memory, np.flatnonzero(entries.id == event_id))
+        samples = tuple(rows.payload(row) for row in range(min(len(rows), SAMPLES)))
+        found.append(UnknownEvent(event_id, tuple(np.unique(rows.length).tolist()), samples))
+    return found

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Everything that the sources beside a region tell of the kernel that wrote it, in terms of the last boot.
+
+Precedence, the first that knows decides:
+
+* formats: copies of tracefs, kernel images, modules, ftrace's built-in events; within a kind in the order given.
+* symbols: the symbol list alone if there is one (it is of the boot that died), else the image and its modules.
+* strings behind pointers: printk_formats of tracefs, then the image's own memory.
+* trace clock: the user, the region, tracefs, else local.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from rbdump.analysis.sources import Sources
+from rbdump.errors import SourceError, UsageError
+from rbdump.events.builtin import builtin_formats, choose_numbering
+from rbdump.events.catalog import Catalog
+from rbdump.events.entries import Entries
+from rbdump.events.facts import Facts, no_addr
+from rbdump.events.rows import Memory
+from rbdump.events.score import require_fit, score_formats
+from rbdump.events.tracefs import Tracefs, load_tracefs
+from rbdump.events.variables import infer_variables
+from rbdump.findings import Finding, Severity
+from rbdump.ring import Region
+from rbdump.ring.region import CLOCKS
+from rbdump.symbols.symbolizer import Symbolizer
+from rbdump.symbols.table import SymbolTable
+
+__all__ = ["Knowledge", "choose_clock", "clock_counts_ns", "gather_knowledge"]
+
+NOT_IN_NS = frozenset({"counter", "uptime", "x86-tsc", "ppc-tb"})
+"""Trace clocks that count something else than nanoseconds (trace_clocks[] in kernel/trace/trace.c)."""
+
+
+@dataclass(slots=True)
+class Knowledge:
+    """Everything that rendering needs to know of the kernel that wrote the region."""
+
+    catalog: Catalog
+    facts: Facts
+    table: SymbolTable | None
+    saved_cmdlines: Mapping[int, str]
+    clock: str | None
+    """Name of the trace clock, None when nobody says (local is assumed)."""
+    findings: list[Finding] = field(default_factory=list)
+
+
+def clock_counts_ns(clock: str | None) -> bool:
+    """Whether time stamps of that trace clock are nanoseconds; an unknown clock is taken for one that does."""
+    return clock not in NOT_IN_NS
+
+
+def choose_clock(region: Region, given: str | None, tracefs: list[Tracefs]) -> str | None:
+    """The trace clock's name. UsageError if the user's is none."""
+    known = {*CLOCKS, *NOT_IN_NS}
+    if given is not None and given not in known:
+        raise UsageError(f"{given!r} is no trace clock; there are {', '.join(sorted(known))}")
+    return given or region.clock_name or next((source.clock for source in tracefs if source.clock), None)
+
+
+def gather_knowledge(region: Region, entries: Entries, memory: Memory, sources: Sources) -> Knowledge:
+    """Open all sources and hold them against the region.
+
+    SourceError when one cannot be used, WrongImageError when an image is another kernel's (unless forced).
+    """
+    return _Gatherer(region, entries, memory, sources).gather()
+
+
+class _Gatherer:
+    """Opens sources one kind after the other, collecting findings."""
+
+    def __init__(self, region: Region, entries: Entries, memory: Memory, sources: Sources) -> None:
+        self.region = region
+        self.entries = entries
+        self.memory = memory
+        self.sources = sources
+        self.findings: list[Finding] = []
+        self._words: tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]] | None = None
+
+    def gather(self) -> Knowledge:
+        region, sources = self.region, self.sources
+        clock = choose_clock(region, sources.clock, [])  # a clock that is none ends it before anything is opened
+        copies = self.open_tracefs()
+        clock = choose_clock(region, sources.clock, copies)
+        if sources.vmlinux:
+            from rbdump.analysis.images import Images  # opens ELF files, which is slow to import
+
+            images = Images.open(sources, region, self.words, self.findings)
+        else:
+            images = None
+        table = self.symbols() if sources.kallsyms is not None else images.table if images is not None else None
+        texts = [copy.formats for copy in copies] + (images.formats if images is not None else [])
+        for source in texts:
+            fit = score_formats(
+                Catalog([source]).get, self.entries.id, self.entries.rows(self.memory), origin=source.origin
+            )
+            self.findings += require_fit(fit, force=sources.force)
+        if images is not None:
+            texts += images.module_formats(self.entries, self.memory, texts)
+        numbering = choose_numbering(region.abi, region.layout.name, texts, self.entries)
+        catalog = Catalog([*texts, builtin_formats(region.abi, numbering, self.entries, self.memory)], numbering)
+        in_ns = clock_counts_ns(clock)
+        variables = infer_variables(self.entries, self.memory, catalog.get, in_ns=in_ns)
+        facts = Facts(
+            region.abi,
+            Symbolizer(table, region.abi),
+            _strings(copies, images.string_at if images is not None else None),
+            in_ns=in_ns,
+            addr_of=table.addr if table is not None else no_addr,
+            constant=images.constant if images is not None else no_addr,
+            prototype=images.prototype if images is not None else None,
+            hz=variables.pop("HZ", None),
+            variables=variables,
+        )
+        saved: dict[int, str] = {}
+        for copy in reversed(copies):
+            saved |= copy.saved_cmdlines
+        self.say_modules(table)
+        return Knowledge(catalog, facts, table, saved, clock, self.findings)
+
+    def open_tracefs(self) -> list[Tracefs]:
+        copies = [load_tracefs(path) for path in self.sources.tracefs]
+        for copy in copies:
+            self.findings += copy.findings
+            bits = 8 * (copy.long_size or self.region.abi.long_size)
+            if bits != 8 * self.region.abi.long_size:
+                raise SourceError(f"{copy.path}: is of a {bits}-bit kernel, and the region is {self.region.abi}")
+        return copies
+
+    def words(self) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
+        """Words of the records that may be kernel addresses, and how often each occurs; found once."""
+        if self._words is None:
+            from rbdump.symbols.words import kernel_words
+
+            self._words = kernel_words(self.region.data, self.region.abi, self.entries.records)
+        return self._words
+
+    def symbols(self) -> SymbolTable | None:
+        """The symbol list, moved to where the last boot had it if it is of another."""
+        from rbdump.symbols.delta import BootAddresses
+        from rbdump.symbols.kallsyms_text import load_kallsyms
+        from rbdump.symbols.verify import fit_list
+
+        path = self.sources.kallsyms
+        assert path is not None
+        listed = load_kallsyms(path)
+        boot = BootAddresses.of_region(self.region)
+        words, counts = self.words()
+        table, found = fit_list(
+            listed, boot, words, counts, name=path, text_addr=self.sources.text_addr, force=self.sources.force
+        )
+        self.findings += [*listed.findings, *found]
+        return table
+
+    def say_modules(self, table: SymbolTable | None) -> None:
+        """Modules were loaded, and their symbols are not at hand: say so once."""
+        missing = [m.name for m in self.region.modules if table is not None and m.name not in table.modules]
+        if missing and self.sources.modules is None:
+            message = f"addresses in modules stay without a name: {', '.join(missing)} (--modules DIR names them)"
+            self.findings.append(Finding(Severity.WARNING, "modules-unresolved", message))
+        if self.sources.modules is not None and not self.region.modules:
+            message = "--modules is of no use: the region does not say which modules were loaded, nor where"
+            self.findings.append(Finding(Severity.WARNING, "modules-unknown", message))
+
+
+def _strings(copies: list[Tracefs], image_string: Callable[[int], str | None] | None) -> Callable[[int], str | None]:
+    def string_at(addr: int) -> str | None:
+        for copy in copies:
+            if addr in copy.printk_formats:
+                return copy.printk_formats[addr]
+        return image_string(addr) if image_string is not None else None
+
+    return string_at

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The library on regions that a writer made: two boots in one ring, lost events, what lies behind the commit."""
+
+from __future__ import annotations
+
+import struct
+import tempfile
+from pathlib import Path
+
+import pytest
+
+import rbdump
+from tests.ringwriter import Missed, Reboot, write_region
+
+
+def marker(text: str, pid: int = 7) -> bytes:
+    """The payload of an ftrace:print event."""
+    return struct.pack("<HBBiQ", 5, 0, 0, pid, 0) + text.encode() + b"\n\0"
+
+
+def opened(tmp_path: Path, region: bytes, **options: bool) -> rbdump.Trace:
+    path = tmp_path / "region.bin"
+    path.write_bytes(region)
+    return rbdump.open(str(path), **options)
+
+
+def written(trace: rbdump.Trace, **selection: str) -> list[str]:
+    with tempfile.TemporaryFile() as file:
+        trace.write(file.fileno(), rbdump.Selection(**selection))
+        file.seek(0)
+        lines = file.read().decode().splitlines()
+    return [line for line in lines if not line.startswith("#") or line.startswith("# rbdump: b")]
+
+
+@pytest.fixture
+def two_boots(tmp_path: Path) -> rbdump.Trace:
+    first = [(10**10 + n * 10**6, marker(f"old {n}")) for n in range(300)]
+    second = [(10**9 + n * 10**6, marker(f"new {n}")) for n in range(5)]
+    return opened(tmp_path, write_region([[*first, Reboot(), *second]], nr_subbufs=16))
+
+
+def test_the_last_boot_is_the_default(two_boots: rbdump.Trace) -> None:
+    lines = written(two_boots)
+    assert [line.rsplit(": ", 1)[1] for line in lines] == [f"new {n}" for n in range(5)]
+    assert any(finding.code for finding in two_boots.findings if "boot" in finding.message)
+
+
+def test_a_boot_before_it_can_be_chosen(two_boots: rbdump.Trace) -> None:
+    lines = written(two_boots, boot="1")
+    assert lines
+    assert all(": old " in line for line in lines)
+
+
+def test_all_boots_are_kept_apart(two_boots: rbdump.Trace) -> None:
+    lines = written(two_boots, boot="all")
+    titles = [n for n, line in enumerate(lines) if line.startswith("# rbdump: boot=")]
+    assert [lines[n] for n in titles] == ["# rbdump: boot=1", "# rbdump: boot=0 (the last one)"]
+    assert all(": old " in line for line in lines[1 : titles[1]])
+    assert all(": new " in line for line in lines[titles[1] + 1 :])
+    assert [event.boot for event in two_boots.events(rbdump.Selection(boot="all", last=1))] == [0]
+
+
+def test_lost_events_are_said_where_they_are_missing(tmp_path: Path) -> None:
+    full = [(10**9 + n, marker(f"before {n}" + "." * 3000)) for n in range(2)]  # the second begins a sub-buffer
+    region = write_region([[*full, Missed(17), (2 * 10**9, marker("after"))]], nr_subbufs=16)
+    lines = written(opened(tmp_path, region))
+    assert lines[1] == "CPU:0 [LOST 17 EVENTS]"
+    assert ["before 0" in lines[0], "before 1" in lines[2], lines[3].endswith(": after")] == [True] * 3
+    events = list(opened(tmp_path, region).events())
+    assert [event.lost for event in events] == [0, 17, 0]
+
+
+def test_findings_come_once(two_boots: rbdump.Trace) -> None:
+    written(two_boots)
+    written(two_boots)
+    findings = two_boots.findings
+    assert len(findings) == len(set(findings))
+
+
+def test_a_policy_names_what_strict_means(tmp_path: Path) -> None:
+    region = write_region([[(10**9, marker("only"))]], nr_subbufs=16)
+    for policy in ("6.12", "6.17", "7.2"):
+        assert len(written(opened(tmp_path, region, strict=True, policy=policy))) == 1
