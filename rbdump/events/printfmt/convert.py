@@ -14,12 +14,11 @@ from rbdump.events.printfmt import nodes as n
 from rbdump.events.printfmt.context import Context
 from rbdump.events.printfmt.ctype import CType, wrap
 from rbdump.events.printfmt.functions import map_ints
+from rbdump.events.printfmt.runtime import WIDTH_LIMIT
 from rbdump.events.printfmt.template import Conversion
 from rbdump.events.printfmt.values import Int, Text
 
 __all__ = ["Fragment", "convert", "sized"]
-
-_WIDTH_LIMIT = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +55,11 @@ def convert(ev: Context, conversion: Conversion, args: list[n.Node]) -> Fragment
 
 def _star(ev: Context, value: Int) -> Int | int:
     value = integers.convert(ev.code, value, ev.types.int)
-    return value if value.const is None else max(min(value.const, _WIDTH_LIMIT), -_WIDTH_LIMIT)
+    return value if value.const is None else max(min(value.const, WIDTH_LIMIT), -WIDTH_LIMIT)
 
 
 def _number(value: int | str | None) -> int | None:
-    return min(value, _WIDTH_LIMIT) if isinstance(value, int) else None
+    return min(value, WIDTH_LIMIT) if isinstance(value, int) else None
 
 
 def _character(value: int) -> str:
@@ -87,7 +86,7 @@ def _integer(
     for sign, size in (("", width), (".", precision)):
         if isinstance(size, Int):
             spec += f"{flags if not sign else ''}{sign}*"
-            limited = f"np.clip({integers.array(size)}, {-_WIDTH_LIMIT if not sign else 0}, {_WIDTH_LIMIT})"
+            limited = f"np.clip({integers.array(size)}, {-WIDTH_LIMIT if not sign else 0}, {WIDTH_LIMIT})"
             lists.append(ev.code.items(ev.code.let(limited)))
         elif size is not None:
             if sign:

@@ -23,7 +23,7 @@ from rbdump.events.variables import PAGE_BASE, PAGE_SIZE
 
 __all__ = ["Evaluator"]
 
-_RECORD = {"REC", "__entry", "field"}
+_STEPS = 1 << 14
 
 
 class Evaluator(Context):
@@ -50,6 +50,7 @@ class Evaluator(Context):
         self.fields = {f.name: f for f in everything if not (f.is_data_loc or f.is_rel_loc)}
         self.dynamic_fields = {f.name: f for f in everything if f.is_data_loc or f.is_rel_loc}
         self.locals: Mapping[str, n.Node] = {}
+        self._steps = 0
 
     @property
     def page(self) -> CType:
@@ -58,10 +59,17 @@ class Evaluator(Context):
 
     def value(self, node: n.Node) -> Value:
         """The value of an expression. Raises UnsupportedPrintFmt."""
+        self._step()
         method: Callable[[Evaluator, n.Node], Value] | None = _DISPATCH.get(type(node))
         if method is None:
             raise UnsupportedPrintFmt(f"{type(node).__name__} is no expression here")
         return method(self, node)
+
+    def _step(self) -> None:
+        """Variables and macros repeat what they are made of: a short text may stand for an endless expression."""
+        self._steps += 1
+        if self._steps > _STEPS:
+            raise UnsupportedPrintFmt(f"it takes more than {_STEPS} steps to evaluate the print fmt")
 
     def integer(self, node: n.Node) -> Int:
         """The value of an expression that must be an integer or a kernel pointer."""
@@ -129,7 +137,7 @@ class Evaluator(Context):
         local = self.locals.get(name)
         if local is not None:
             return Table(local) if isinstance(local, n.InitList) else self.value(local)
-        if name in _RECORD:
+        if name in n.RECORD:
             return Mem(self.types.void, 0, self.code.let("rows.length", "n"), "the record")
         if name in ("p", "s", "seq"):
             return Seq()
@@ -163,7 +171,7 @@ class Evaluator(Context):
                     return self.value(item.of)
         if node.of == n.Member(n.Ident("REC"), "ent"):  # struct trace_entry
             return memory.field_value(self, self.field(f"common_{node.name}"))
-        if not (isinstance(node.of, n.Ident) and node.of.name in _RECORD):
+        if not (isinstance(node.of, n.Ident) and node.of.name in n.RECORD):
             raise UnsupportedPrintFmt(f"the layout of the structure that has the member {node.name!r} is not known")
         return memory.field_value(self, self.field(node.name))
 
@@ -293,7 +301,7 @@ class Evaluator(Context):
         assert isinstance(node, n.StatementExpr)
         outer = self.locals
         try:
-            self.locals, last = statements.execute(outer, node.body)
+            self.locals, last = statements.execute(outer, node.body, self._step)
             return self.value(last)
         finally:
             self.locals = outer

@@ -86,6 +86,8 @@ def _shifted(ev: Context, of: Mem, count: Int, op: str = "+") -> Mem:
     if count.const is not None and isinstance(of.offset, int):
         step = size * count.const * (1 if op == "+" else -1)
         avail: int | str = of.avail - step if isinstance(of.avail, int) else ev.code.let(f"{of.avail} - {step}", "a")
+        if of.offset + step < 0 or (isinstance(avail, int) and avail <= 0):
+            raise UnsupportedPrintFmt(f"something outside of {of.name or 'the record'} is read")
         return Mem(of.elem, of.offset + step, avail, of.name)
     step_code = (
         str(size * count.const * (1 if op == "+" else -1))
@@ -105,7 +107,7 @@ def load(ev: Context, of: Mem) -> Value:
         raise UnsupportedPrintFmt(f"the size of what {of.name or 'a pointer'} points to is not known")
     if isinstance(of.offset, int) and isinstance(of.avail, int):
         if of.avail < to.size:
-            raise UnsupportedPrintFmt(f"an element behind the end of {of.name} is read")
+            raise UnsupportedPrintFmt(f"something outside of {of.name or 'the record'} is read")
         return Int(to, None, ev.code.let(f"rows.integers({of.offset}, {to.size}, signed={to.signed})"))
     code = f"load(rows, {of.offset}, {to.size}, {to.signed}, {of.avail})"
     return Int(to, None, ev.code.let(code))

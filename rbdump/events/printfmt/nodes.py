@@ -9,6 +9,7 @@ from rbdump.errors import SourceError
 from rbdump.events.printfmt.ctype import CType
 
 __all__ = [
+    "RECORD",
     "Binary",
     "Break",
     "Call",
@@ -34,6 +35,10 @@ __all__ = [
     "Unary",
     "UnsupportedPrintFmt",
 ]
+
+
+RECORD = ("REC", "__entry", "field")
+"""What the record is called in print fmts: as files show it, in the kernel's macros, in its structures."""
 
 
 class UnsupportedPrintFmt(SourceError):

@@ -8,9 +8,11 @@ array is called, its element for frame 0 and the size of an element are all that
 
 from __future__ import annotations
 
+from dataclasses import fields, is_dataclass
+
 from rbdump.events.printfmt import nodes as n
 from rbdump.events.printfmt.ctype import CType
-from rbdump.events.printfmt.plan import fields_of
+from rbdump.events.printfmt.nodes import RECORD
 
 __all__ = ["frame_of"]
 
@@ -28,16 +30,27 @@ def frame_of(node: n.Binary, page: CType) -> n.Node | None:
 
 
 def _is_map(node: n.Node, page: CType) -> bool:
-    if not _is_fixed(node):
-        return False
-    while isinstance(node, n.Binary) and node.op in ("+", "-"):
-        node = node.left
-    if isinstance(node, n.Cast):
-        return node.type.pointers == 1 and node.type.type == page
-    return isinstance(node, n.Ident) and node.name in _MAPS
+    base = node
+    while isinstance(base, n.Binary) and base.op in ("+", "-"):
+        base = base.left
+    if isinstance(base, n.Cast):
+        return base.type.pointers == 1 and base.type.type == page and _is_fixed(node)
+    return isinstance(base, n.Ident) and base.name in _MAPS and _is_fixed(node)
 
 
 def _is_fixed(node: n.Node) -> bool:
-    """The same for all records."""
-    found: set[str] = set()
-    return fields_of(node, found) and not found
+    """The same for all records: no part of it is a field. Variables make nodes share parts; each is looked at once."""
+    seen: set[int] = set()
+    left: list[object] = [node]
+    while left:
+        of = left.pop()
+        if id(of) in seen:
+            continue
+        seen.add(id(of))
+        if (isinstance(of, n.Ident) and of.name in RECORD) or (isinstance(of, n.Call) and of.name.startswith("__get_")):
+            return False
+        if isinstance(of, tuple):
+            left += of
+        elif is_dataclass(of):
+            left += [getattr(of, f.name) for f in fields(of)]
+    return True

@@ -19,13 +19,12 @@ from rbdump.events.printfmt import nodes as n
 from rbdump.events.printfmt.template import Conversion
 from rbdump.events.rows import Rows
 
-__all__ = ["Part", "Segment", "SpanMemo", "choose_segments", "fields_of", "span_of"]
+__all__ = ["Part", "Segment", "SpanMemo", "choose_segments", "span_of"]
 
 _SPAN_LIMIT = 96
 _TABLE_LIMIT = 1 << 14
 _SAMPLE = 2048
 _INTEGERS = (1, 2, 4, 8)
-_RECORD = ("REC", "__entry", "field")
 _DYNAMIC = ("__get_", "__print_dynamic", "__print_stacktrace")
 
 Span = tuple[int, int]
@@ -41,21 +40,21 @@ class Segment:
     span: Span | None = None
 
 
-def fields_of(node: object, found: set[str]) -> bool:
+def _fields_of(node: object, found: set[str]) -> bool:
     """Collect the fields that an expression reads; False when it reads more of the record than fixed fields."""
-    if isinstance(node, n.Member) and isinstance(node.of, n.Ident) and node.of.name in _RECORD:
+    if isinstance(node, n.Member) and isinstance(node.of, n.Ident) and node.of.name in n.RECORD:
         found.add(node.name)
         return True
     if isinstance(node, n.Ident):
-        return node.name not in _RECORD
+        return node.name not in n.RECORD
     if isinstance(node, n.Call) and node.name.startswith(_DYNAMIC):
         return False
     if isinstance(node, n.Call) and node.name.startswith("__event_in_"):
         found.add("common_flags")
     if isinstance(node, tuple):
-        return all(fields_of(item, found) for item in node)
+        return all(_fields_of(item, found) for item in node)
     members = getattr(type(node), "__dataclass_fields__", None)
-    return members is None or all(fields_of(getattr(node, name), found) for name in members)
+    return members is None or all(_fields_of(getattr(node, name), found) for name in members)
 
 
 def span_of(part: Part, fields: dict[str, Field]) -> Span | None:
@@ -63,7 +62,7 @@ def span_of(part: Part, fields: dict[str, Field]) -> Span | None:
     if isinstance(part, str):
         return (0, 0)
     found: set[str] = set()
-    if not fields_of(part[1], found):
+    if not _fields_of(part[1], found):
         return None
     span = (0, 0)
     for name in found:

@@ -16,6 +16,7 @@ from rbdump.events.rows import Rows
 
 __all__ = [
     "BAD_LOC",
+    "WIDTH_LIMIT",
     "Memo",
     "Strings",
     "blobs",
@@ -33,6 +34,8 @@ __all__ = [
 
 Array = npt.NDArray[Any]
 MEMO_LIMIT = 1 << 16
+WIDTH_LIMIT = 4096
+"""Characters of one conversion that is padded: a width may come from a damaged record."""
 BAD_LOC = "(bad __data_loc)"
 
 
@@ -161,7 +164,7 @@ def pad(texts: Iterable[str], widths: Iterable[int], left: bool) -> list[str]:
     padded = []
     for text, width in zip(texts, widths, strict=False):
         size = len(text) if text.isascii() else len(text.encode("utf-8", "surrogateescape"))
-        blanks = " " * (min(abs(width), 1 << 15) - size)
+        blanks = " " * (min(abs(width), WIDTH_LIMIT) - size)
         padded.append(text + blanks if left or width < 0 else blanks + text)
     return padded
 

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
@@ -16,24 +16,29 @@ from rbdump.events.printfmt.nodes import UnsupportedPrintFmt
 __all__ = ["execute"]
 
 Locals = Mapping[str, n.Node]
+Step = Callable[[], None]
 
 
-def execute(outer: Locals, body: Sequence[n.Statement]) -> tuple[Locals, n.Node]:
-    """The variables after all statements and the expression of the last one, with variables replaced."""
+def execute(outer: Locals, body: Sequence[n.Statement], step: Step) -> tuple[Locals, n.Node]:
+    """The variables after all statements and the expression of the last one, with variables replaced.
+
+    ``step`` is called for each piece of work; it raises when that becomes too much.
+    """
     if not body or not isinstance(body[-1], n.Evaluate):
         raise UnsupportedPrintFmt("a statement expression that has no value")
-    tables, _ = _run(dict(outer), body[:-1])
-    return tables, _substitute(body[-1].of, tables)
+    tables, _ = _run(dict(outer), body[:-1], step)
+    return tables, _substitute(body[-1].of, tables, step)
 
 
-def _substitute(node: Any, known: Locals) -> Any:
+def _substitute(node: Any, known: Locals, step: Step) -> Any:
+    step()
     if isinstance(node, n.Ident):
         found = known.get(node.name, node)
         return node if isinstance(found, n.InitList) else found
     if isinstance(node, tuple):
-        return tuple(_substitute(item, known) for item in node)
+        return tuple(_substitute(item, known, step) for item in node)
     if is_dataclass(node) and not isinstance(node, type) and isinstance(node, _NODES):
-        changed = {f.name: _substitute(getattr(node, f.name), known) for f in fields(node)}
+        changed = {f.name: _substitute(getattr(node, f.name), known, step) for f in fields(node)}
         return replace(node, **changed)
     return node
 
@@ -44,9 +49,10 @@ _NODES = (
 )  # fmt: skip
 
 
-def _run(known: dict[str, n.Node], body: Sequence[n.Statement]) -> tuple[dict[str, n.Node], bool]:
+def _run(known: dict[str, n.Node], body: Sequence[n.Statement], step: Step) -> tuple[dict[str, n.Node], bool]:
     """The variables after ``body``, and whether a ``break`` ended it."""
     for statement in body:
+        step()
         if isinstance(statement, n.Break):
             return known, True
         if isinstance(statement, n.Declare):
@@ -54,33 +60,33 @@ def _run(known: dict[str, n.Node], body: Sequence[n.Statement]) -> tuple[dict[st
             if isinstance(statement.init, n.InitList):
                 known[statement.name] = statement.init
             elif statement.init is not None:
-                value: n.Node = _substitute(statement.init, known)
+                value: n.Node = _substitute(statement.init, known, step)
                 plain = statement.type.of is None and (statement.type.type is None or not statement.type.type.size)
                 known[statement.name] = value if plain or statement.type.pointers else n.Cast(statement.type, value)
         elif isinstance(statement, n.Evaluate):
             of = statement.of
             if isinstance(of, n.Binary) and of.op == "=" and isinstance(of.left, n.Ident):
-                known[of.left.name] = _substitute(of.right, known)
+                known[of.left.name] = _substitute(of.right, known, step)
         elif isinstance(statement, n.If):
-            test = _substitute(statement.test, known)
-            then, broke = _run(dict(known), statement.then)
-            other, also = _run(dict(known), statement.other)
+            test = _substitute(statement.test, known, step)
+            then, broke = _run(dict(known), statement.then, step)
+            other, also = _run(dict(known), statement.other, step)
             if broke or also:
                 raise UnsupportedPrintFmt("a break inside an if of a statement expression")
             known = _join(test, then, other)
         else:
-            known = _switch(known, statement)
+            known = _switch(known, statement, step)
     return known, False
 
 
-def _switch(known: dict[str, n.Node], switch: n.Switch) -> dict[str, n.Node]:
-    of = _substitute(switch.of, known)
+def _switch(known: dict[str, n.Node], switch: n.Switch, step: Step) -> dict[str, n.Node]:
+    of = _substitute(switch.of, known, step)
     default = dict(known)
     cases: list[tuple[n.Node, dict[str, n.Node]]] = []
     for position, (labels, _) in enumerate(switch.arms):
         after = dict(known)
         for _, body in switch.arms[position:]:  # an arm without break falls through
-            after, broke = _run(after, body)
+            after, broke = _run(after, body, step)
             if broke:
                 break
         test: n.Node | None = None
@@ -105,5 +111,5 @@ def _join(test: n.Node, then: dict[str, n.Node], other: dict[str, n.Node]) -> di
         if a is None or b is None:
             joined[name] = a if a is not None else b
         else:
-            joined[name] = a if a == b else n.Cond(test, a, b)
+            joined[name] = a if a is b else n.Cond(test, a, b)
     return {name: value for name, value in joined.items() if value is not None}
