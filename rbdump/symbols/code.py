@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from rbdump.abi import Abi
 from rbdump.kernel.symboldata import SymbolData
-from rbdump.symbols.instructions import MACHINES, MARGIN, behind_calls, is_behind_call, is_patch_site
+from rbdump.symbols.instructions import ALIGNMENT, MACHINES, MARGIN, behind_calls, is_behind_call, is_patch_site
 
 __all__ = ["CodeMap", "Image", "Landing", "Tally"]
 
@@ -86,6 +86,10 @@ class Image(Protocol):
     def symbols(self) -> SymbolData:
         """Symbols at link addresses."""
 
+    @property
+    def text_base(self) -> int:
+        """Link address of ``_text``."""
+
     def read(self, addr: int, size: int) -> bytes:
         """Bytes at a link address; fewer when the image has fewer."""
 
@@ -93,9 +97,23 @@ class Image(Protocol):
 class CodeMap:
     """The text of a kernel at its link addresses, with or without its instructions."""
 
-    def __init__(self, symbols: SymbolData, machine: str = "", text: bytes = b"", *, abi: Abi | None = None) -> None:
-        """``text`` holds the bytes from ``_stext`` on; without them only function starts are known."""
+    def __init__(
+        self,
+        symbols: SymbolData,
+        machine: str = "",
+        text: bytes = b"",
+        *,
+        abi: Abi | None = None,
+        text_base: int | None = None,
+    ) -> None:
+        """``text`` holds the bytes from ``_stext`` on; without them only function starts are known.
+
+        ``text_base`` is the link address of ``_text``, for symbols that do not list it.
+        """
         self.symbols = symbols
+        listed = symbols.addr("_text")
+        self.text_base = text_base if listed is None else listed
+        """Link address of ``_text``; None when nothing tells it."""
         self.machine = machine
         self.abi = abi
         """Of the image; None when only symbols are known."""
@@ -115,7 +133,8 @@ class CodeMap:
     def of_image(cls, image: Image) -> CodeMap:
         """The code of an image; its text is read once."""
         start, end = _bounds(image.symbols)
-        return cls(image.symbols, image.machine, image.read(start, min(end - start, _MAX_TEXT)), abi=image.abi)
+        text = image.read(start, min(end - start, _MAX_TEXT))
+        return cls(image.symbols, image.machine, text, abi=image.abi, text_base=image.text_base)
 
     def __bool__(self) -> bool:
         return len(self.functions) > 0
@@ -141,9 +160,15 @@ class CodeMap:
         return kinds
 
     def link(self, words: Addrs, delta: int) -> Addrs:
-        """The link addresses of those ``words`` that lie in the text once it is moved by ``delta`` bytes."""
+        """The link addresses of those ``words`` that lie in the text once it is moved by ``delta`` bytes.
+
+        Those that no instruction of the machine can have are left out.
+        """
         link = words - np.uint64(delta & 0xFFFF_FFFF_FFFF_FFFF)
-        chosen: Addrs = link[(link >= np.uint64(self.start)) & (link < np.uint64(self.end))]
+        # Bit 0 of arm's addresses says T32. Kernels move by whole pages: no other image has an odd address either.
+        low_bits = np.uint64(0 if self.machine == "arm" else ALIGNMENT.get(self.machine, 1) - 1)
+        inside = (link >= np.uint64(self.start)) & (link < np.uint64(self.end))
+        chosen: Addrs = link[inside & (link & low_bits == 0)]
         return chosen
 
     def tally(self, link: Addrs) -> Tally:

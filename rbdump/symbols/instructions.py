@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["MACHINES", "MARGIN", "behind_calls", "is_behind_call", "is_patch_site"]
+__all__ = ["ALIGNMENT", "MACHINES", "MARGIN", "behind_calls", "is_behind_call", "is_patch_site"]
 
 Bools = npt.NDArray[np.bool_]
 Octets = npt.NDArray[np.uint8]
@@ -23,7 +23,7 @@ MARGIN = 16
 
 _BIG_ENDIAN = {"ppc64", "s390x"}
 
-_ALIGNMENT = {"aarch64": 4, "arm": 2, "ppc64le": 4, "ppc64": 4, "s390x": 2, "riscv": 2}
+ALIGNMENT = {"aarch64": 4, "arm": 2, "ppc64le": 4, "ppc64": 4, "s390x": 2, "riscv": 2}
 """Of instructions, in bytes."""
 
 _X86_CALLS = (
@@ -31,6 +31,7 @@ _X86_CALLS = (
     (2, 2, 0xF8FF, 0xD0FF),  # call *%reg
     (3, 2, 0xF8FF, 0x50FF),  # call *disp8(%reg)
     (6, 2, 0xFFFF, 0x15FF),  # call *disp32(%rip)
+    (5, 2, 0xFFFF, 0x15FF),  # the same, of which apply_alternatives() made a direct call and a nop
     (6, 2, 0xF8FF, 0x90FF),  # call *disp32(%reg)
 )
 _PPC_CALLS = (
@@ -114,7 +115,7 @@ def behind_calls(text: Octets, machine: str) -> Positions:
             place = size - 1 - i if machine in _BIG_ENDIAN else i
             masked = text if octet_mask == 0xFF else text & np.uint8(octet_mask)
             at = np.flatnonzero(masked == octet) - place + back
-            at = at[(at >= MARGIN) & (at < len(text) - MARGIN) & ((at - MARGIN) % _ALIGNMENT.get(machine, 1) == 0)]
+            at = at[(at >= MARGIN) & (at < len(text) - MARGIN) & ((at - MARGIN) % ALIGNMENT.get(machine, 1) == 0)]
             found.append(at[_any(text, at, (pattern,), machine)] + odd)
     return np.unique(np.concatenate(found))
 

@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finds words in record payloads that may be kernel addresses, with no knowledge of any event."""
+"""Finds words in record payloads that may be kernel addresses, with no knowledge of any format.
+
+Records are not cleared before they are written (ring_buffer_lock_reserve()): where a structure has padding, bytes of
+older records show through, pointers among them, whole or with some bytes overwritten. But a place of an event either
+holds an address in every record, or in few.
+"""
 
 from __future__ import annotations
 
@@ -15,20 +20,22 @@ Addrs = npt.NDArray[np.uint64]
 
 _ENTRY = 8
 """Bytes of struct trace_entry, which holds no address."""
-_MAX_WORDS = 1 << 20
+_MAX_WORDS = 1 << 18
 """Words looked at; more of them would say the same. Records are taken from all of the table, evenly."""
 _MAX_RECORD_WORDS = 512
 """Words looked at in one record: a stack trace has at most 128 or so."""
+_PLACES = 64
+"""Places of an event that are told apart; all behind them are one, or two where words overlap."""
+_MIN_SHARE = 0.75
+"""A place of an event holds addresses if this share of its words, zeros aside, may be addresses."""
 
 
-def kernel_words(
-    data: npt.NDArray[np.uint8], abi: Abi, records: RecordTable, *, low: int | None = None, high: int | None = None
-) -> tuple[Addrs, npt.NDArray[np.int64]]:
-    """The distinct words of the last boot's records in ``low <= word < high``, sorted, and how often each occurs.
+def kernel_words(data: npt.NDArray[np.uint8], abi: Abi, records: RecordTable) -> tuple[Addrs, npt.NDArray[np.int64]]:
+    """The distinct words of the last boot's records that may be kernel addresses, sorted, and how often each occurs.
 
-    Words are as wide as the machine's ``unsigned long`` and begin at any multiple of 4 bytes of the payload. Without
-    bounds: all words in the upper half of the address space, which is the kernel's on most machines, and on s390x,
-    where it is not, all words from 2**32 on.
+    Words are as wide as the machine's ``unsigned long`` and begin at any multiple of 4 bytes of the payload. Those in
+    the upper half of the address space are taken, which is the kernel's on most machines; on s390x, where it is not,
+    those from 2**32 on. Places of an event whose words are mostly others are left out.
     """
     rows = np.flatnonzero(records.epoch == 0)
     offsets = records.offset[rows]
@@ -42,17 +49,16 @@ def kernel_words(
     starts = np.cumsum(counts) - counts
     flat = np.arange(int(counts.sum()), dtype=np.int64) - np.repeat(starts, counts)
     at = np.repeat(offsets + _ENTRY, counts) + 4 * flat
-    if low is None or high is None:
-        top = 1 << (8 * abi.long_size)
-        low, high = (1 << 32 if abi.byteorder == "big" and abi.long_size == 8 else top // 2), top
-    return np.unique(_select(data, abi, at, low, high), return_counts=True)
+    low = 1 << 32 if abi.byteorder == "big" and abi.long_size == 8 else 1 << (8 * abi.long_size - 1)
+    words = _integers(data, abi, at, abi.long_size)
+    wanted = words >= np.uint64(low)
+    ids = _integers(data, abi, offsets, 2).astype(np.int32)
+    place = np.repeat(ids * _PLACES, counts) + np.minimum(flat, _PLACES - 2 + (flat & 1)).astype(np.int32)
+    number = np.bincount(place[wanted], minlength=int(place.max()) + 1)
+    filled = np.bincount(place[words != 0], minlength=len(number))
+    return np.unique(words[wanted & (number >= _MIN_SHARE * filled)[place]], return_counts=True)
 
 
-def _select(data: npt.NDArray[np.uint8], abi: Abi, at: npt.NDArray[np.int64], low: int, high: int) -> Addrs:
-    found = []
-    view = np.lib.stride_tricks.sliding_window_view(data, abi.long_size)
-    dtype = abi.dtype(abi.long_size)
-    for begin in range(0, len(at), 1 << 20):
-        words = np.ascontiguousarray(view[at[begin : begin + (1 << 20)]]).view(dtype).ravel().astype(np.uint64)
-        found.append(words[(words >= np.uint64(low)) & (words <= np.uint64(high - 1))])
-    return np.concatenate(found)
+def _integers(data: npt.NDArray[np.uint8], abi: Abi, at: npt.NDArray[np.int64], size: int) -> Addrs:
+    view = np.lib.stride_tricks.sliding_window_view(data, size)
+    return np.ascontiguousarray(view[at]).view(abi.dtype(size)).ravel().astype(np.uint64)
