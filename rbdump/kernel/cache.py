@@ -16,7 +16,7 @@ from pathlib import Path
 
 __all__ = ["ImageCache"]
 
-_FORMAT = 1
+_FORMAT = 2
 """Raise it when anything that is stored changes its meaning."""
 _MAGIC = b"rbdump\x00\x01"
 _HEADER = len(_MAGIC) + 12

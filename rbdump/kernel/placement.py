@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where a raw image (arm64, riscv and arm Image, the s390 payload) is linked: nothing in it says so directly.
 
-The kernel's own symbols give it away where they list ``_text``, the first byte of such an image. Otherwise the
-pointers in the image do: at the right base they point to symbols, or right behind the NUL of the string before.
+The kernel's own symbols give it away where they list the first byte of such an image. Otherwise the pointers in it
+do: at the right base they point to symbols, or right behind the NUL of the string before.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ _KERNEL_HALF = {8: 0xFFFF << 48, 4: 1 << 31}
 _LOWEST = 1 << 16
 """Below lie offsets and the vectors page of arm, not symbols of the image."""
 _MAX_CANDIDATES = 1 << 16
+_FIRST = {"riscv": "_start"}
+"""The first byte where it is not ``_text``: riscv has its header, and code that only boots, on pages of their own."""
 _FIXED = {"s390x": 0x100000}
 """TEXT_OFFSET of arch/s390: the payload is linked there whatever the kernel adds later."""
 
@@ -58,11 +60,11 @@ def place_raw(data: Octets, tables: Tables, names: Names, machine: str) -> int |
     """The link address of the first byte of the image; None when nothing tells it."""
     abi = tables.abi
     rela = find_rela(data, abi, machine)
-    text = names.find("_text")
+    first = names.find(_FIRST.get(machine, "_text"))
     if len(rela) and tables.relative_base is not None and not _pointer(data, tables.relative_base, abi):
         return _base_of_rela(rela, tables.relative_base, len(data), abi)
-    if tables.encoding is not Encoding.PLACE_RELATIVE and text:
-        return int(addresses(tables, data, 0)[text[0]])
+    if tables.encoding is not Encoding.PLACE_RELATIVE and first:
+        return int(addresses(tables, data, 0)[first[0]])
     return _FIXED[machine] if machine in _FIXED else _vote(data, tables, rela)
 
 

@@ -148,6 +148,22 @@ def test_arm64_image_with_relocations(tmp_path: Path) -> None:
     check(opened(tmp_path, bytes(data)), kernel)
 
 
+@pytest.mark.parametrize("layout", ["base before", "base behind", "place"])
+def test_riscv_image_begins_before_its_text(tmp_path: Path, layout: str) -> None:
+    base = 0xFFFF_FFFF_8000_0000
+    symbols = [Symbol(base, "T", "_start"), *make_symbols(base + 0x2000)]
+    kernel = Kernel(LE64, base, symbols, layout).build()
+    raw = bytearray(kernel.raw())
+    raw[:64] = bytes(56) + b"RSC\x05" + bytes(4)
+    image = opened(tmp_path, bytes(raw))
+    assert image.machine == "riscv"
+    assert image.text_base == base + 0x2000
+    assert image.symbols.addr("_start") == base
+    text, addr = next(iter(kernel.strings.items()))
+    assert image.cstring(addr) == text
+    assert image.array(kernel.pointers[0][0], 1, 8).tolist() == [kernel.pointers[0][1]]
+
+
 def test_position_independent_vmlinux(tmp_path: Path) -> None:
     base = 0xFFFF_8000_8000_0000
     kernel = Kernel(LE64, base, make_symbols(base), "place").build()
