@@ -21,6 +21,8 @@ from rbdump.kernel.typeinfo import Member, StructLayout
 __all__ = ["InferredTypes"]
 
 IDENTIFIER = re.compile(r"[A-Za-z_]\w+", re.ASCII)
+SYSTEM = re.compile(r"[A-Za-z_][\w-]+", re.ASCII)
+"""A TRACE_SYSTEM may be defined as any word: ``spi-mem`` is one."""
 FIXED_ARRAY = re.compile(r"(?!__data_loc|__rel_loc)(?:unsigned )?(?:char|u8|__u8)\[(\d+)\]")
 MAX_WORDS = 40
 """Words of the largest structure, struct trace_event_call."""
@@ -168,8 +170,8 @@ class InferredTypes:
     def _is_system(self, classes: Iterable[int], place: int) -> bool:
         names = set()
         for addr in classes:
-            text = self._identifier(self._at(addr + place))
-            if text is None:
+            text = self.text(self._at(addr + place))
+            if not text or not SYSTEM.fullmatch(text):
                 return False
             names.add(text)
         return "ftrace" in names

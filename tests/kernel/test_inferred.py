@@ -53,6 +53,14 @@ def test_tables_show_what_btf_says(abi: Abi, user_args: bool) -> None:
     assert ("__newname_val" in shown.events[-2].text) is user_args
 
 
+def test_a_system_may_have_a_hyphen() -> None:
+    out = kernel(ABIS[2])
+    out.event("spi-mem", "four", [("u32", "opcode", 4, 4, False, 0)], '"%d"')
+    image = out.build()
+    events = read_formats(image, InferredTypes(image), image.machine).events
+    assert [(event.system, event.name) for event in events].count(("spi-mem", "four")) == 1
+
+
 def test_ids_begin_behind_those_of_ftrace() -> None:
     types = InferredTypes(kernel(ABIS[0]).build())
     assert types.enum("trace_type") == {"__TRACE_LAST_TYPE": 17}
