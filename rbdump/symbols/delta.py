@@ -37,6 +37,7 @@ __all__ = [
     "given_delta",
     "infer_delta",
     "stated_delta",
+    "unmoved_delta",
 ]
 
 Addrs = npt.NDArray[np.uint64]
@@ -45,6 +46,8 @@ _PAGE = 4096
 _TEXT_SYMBOLS = ("rb_meta_init_text_addr", "rb_range_meta_init")
 """What text_addr of era B is the address of, and what it may be in the proof of concept."""
 _DATA_SYMBOL = "rb_data_ptr"
+_MOVERS = ("kaslr", "determine_relocation_address")
+"""What moves kernels at boot; the second one on mips and loongarch."""
 _MAX_WORDS = 16384
 _MAX_PAIRS = 8 << 20
 _MAX_CANDIDATES = 48
@@ -94,24 +97,22 @@ class TextDelta:
     """Why it cannot be that of the kernel that wrote the region; empty when nothing speaks against it."""
 
 
-def given_delta(symbols: SymbolData, text_addr: int, abi: Abi) -> TextDelta:
+def given_delta(code: CodeMap, text_addr: int, abi: Abi) -> TextDelta:
     """The delta when somebody knows the run-time address of ``_text``. SourceError if the image has no ``_text``."""
-    link = symbols.addr("_text")
-    if link is None:
-        raise SourceError(f"the symbols ({symbols.origin}) have no _text: a text address is of no use with them")
-    return _checked(_signed(text_addr - link, abi), "given", abi)
+    if code.text_base is None:
+        raise SourceError(f"the symbols ({code.symbols.origin}) have no _text: a text address is of no use with them")
+    return _checked(_signed(text_addr - code.text_base, abi), "given", abi)
 
 
-def stated_delta(symbols: SymbolData, boot: BootAddresses) -> TextDelta | None:
+def stated_delta(code: CodeMap, boot: BootAddresses) -> TextDelta | None:
     """The delta that a region states; None when its layout holds no address or the image lacks the symbol for it."""
-    abi = boot.abi
+    abi, symbols = boot.abi, code.symbols
     if boot.kaslr_offset is not None:
         return _checked(_signed(boot.kaslr_offset, abi), "KASLR offset of the region", abi)
     if boot.layout in ("", "C1", "C2", "C2-inject"):
-        link = symbols.addr("_text")
-        if not boot.text_addr or link is None:
+        if not boot.text_addr or code.text_base is None:
             return None
-        return _checked(_signed(boot.text_addr - link, abi), "text_addr of the scratch", abi)
+        return _checked(_signed(boot.text_addr - code.text_base, abi), "text_addr of the scratch", abi)
     found = []
     for name in _TEXT_SYMBOLS if boot.text_addr else ():
         link = symbols.addr(name)
@@ -132,6 +133,16 @@ def stated_delta(symbols: SymbolData, boot: BootAddresses) -> TextDelta | None:
         problem = f"text_addr says that the kernel was moved by {found[0].value:#x}, data_addr by {by_data.value:#x}"
         return TextDelta(found[0].value, found[0].how, problem)
     return min(found, key=lambda delta: bool(delta.problem), default=None)
+
+
+def unmoved_delta(code: CodeMap) -> TextDelta | None:
+    """No delta at all for kernels that cannot move themselves; None for others.
+
+    Nothing of KASLR is in an arm kernel, for example, while where it can be built in, functions and options name it.
+    """
+    if any(code.symbols.names.mention(word) for word in _MOVERS):
+        return None
+    return TextDelta(0, "the kernel has no KASLR")
 
 
 def infer_delta(code: CodeMap, words: Addrs, counts: npt.NDArray[np.int64], abi: Abi) -> TextDelta | None:

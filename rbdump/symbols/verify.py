@@ -26,6 +26,7 @@ from rbdump.symbols.delta import (
     given_delta,
     infer_delta,
     stated_delta,
+    unmoved_delta,
 )
 from rbdump.symbols.table import SymbolTable
 
@@ -36,6 +37,8 @@ Addrs = npt.NDArray[np.uint64]
 _MIN_ADDRESSES = 6
 _MIN_SHARE = 0.6
 """Less than this share of explained addresses: another kernel."""
+_MIN_SHARE_RECURRING = 0.8
+_MIN_RECURRING = 12
 _MIN_STRAYS = 6
 _MIN_SHIFT = 8
 """Smaller ones are not another build's: a breakpoint's address, say, lies one byte behind the instruction."""
@@ -85,11 +88,27 @@ class Fit:
     findings: tuple[Finding, ...]
 
 
-def check_addresses(code: CodeMap, delta: int, words: Addrs) -> AddressCheck:
-    """Hold distinct, sorted ``words`` against ``code`` moved by ``delta`` bytes; words outside its text count not."""
-    link = code.link(words, delta)
+def check_addresses(
+    code: CodeMap, delta: int, words: Addrs, counts: npt.NDArray[np.int64] | None = None
+) -> AddressCheck:
+    """Hold distinct, sorted ``words`` against ``code`` moved by ``delta`` bytes; words outside its text count not.
+
+    ``counts``, how often each word occurs, helps where a trace is full of interrupted addresses: those do not recur.
+    """
+    check = _check(code, code.link(words, delta), _MIN_SHARE)
+    if check.verdict is not Verdict.WRONG or check.reason or counts is None or not code.has_code:
+        return check
+    link = code.link(words[counts > 1], delta)
+    if len(link) >= _MIN_RECURRING:
+        again = _check(code, link, _MIN_SHARE_RECURRING)
+        if again.verdict is Verdict.RIGHT:
+            return AddressCheck(again.tally, again.verdict, f"counted are the {len(link)} that recur")
+    return check
+
+
+def _check(code: CodeMap, link: Addrs, min_share: float) -> AddressCheck:
     tally = code.tally(link)
-    verdict, reason = _by_everything(code, link, tally) if code.has_code else _by_functions(link, tally)
+    verdict, reason = _by_everything(code, link, tally, min_share) if code.has_code else _by_functions(link, tally)
     return AddressCheck(tally, verdict, reason)
 
 
@@ -110,15 +129,18 @@ def fit_image(
     another kernel's, UsageError when it is the right one but ``text_addr`` is wrong, both unless ``force``; SourceError
     when there is a ``text_addr`` but no ``_text``.
     """
-    given = given_delta(code.symbols, text_addr, boot.abi) if text_addr is not None else None
-    delta = given or stated_delta(code.symbols, boot)
-    check = check_addresses(code, delta.value if delta else 0, words if delta else words[:0])
+    given = given_delta(code, text_addr, boot.abi) if text_addr is not None else None
+    delta = given or stated_delta(code, boot)
+    unmoved = unmoved_delta(code) if delta is None and code.has_code else None
+    if unmoved is not None and check_addresses(code, 0, words, counts).verdict is not Verdict.WRONG:
+        delta = unmoved
+    check = check_addresses(code, delta.value if delta else 0, words if delta else words[:0], counts)
     findings: list[Finding] = []
     if check.verdict is not Verdict.RIGHT:
         inferred = infer_delta(code, words, counts, boot.abi)
-        second = check_addresses(code, inferred.value, words) if inferred else check
+        second = check_addresses(code, inferred.value, words, counts) if inferred else check
         if inferred and second.verdict is Verdict.RIGHT and delta != inferred:
-            if delta is not None:
+            if delta not in (None, unmoved):
                 what = delta.how if given is None else f"--text-addr {text_addr:#x}"
                 message = f"{what} does not fit the records; as if {_where(code, inferred)}, {second}"
                 if given is not None and not force:
@@ -181,12 +203,12 @@ def fit_list(
     return boot_table(data, fit.delta.value), tuple(findings)
 
 
-def _by_everything(code: CodeMap, link: Addrs, tally: Tally) -> tuple[Verdict, str]:
+def _by_everything(code: CodeMap, link: Addrs, tally: Tally, min_share: float) -> tuple[Verdict, str]:
     if tally.total < _MIN_ADDRESSES:
         return Verdict.OPEN, ""
-    if tally.share < _MIN_SHARE or tally.explained < 2 * tally.chance:
+    if tally.share < min_share or tally.explained < 2 * tally.chance:
         return Verdict.WRONG, ""
-    shift, number = _common_shift(code, link[code.landings(link) == Landing.INSIDE])
+    shift, number = _common_shift(code, link)
     if number:
         # A few functions of the same source grew or shrank: everything behind them lies elsewhere.
         return Verdict.WRONG, f"{number} of the others would fit if they lay {shift:+#x} bytes away: another build"
@@ -207,8 +229,10 @@ def _by_functions(link: Addrs, tally: Tally) -> tuple[Verdict, str]:
     return Verdict.OPEN, "without the image only function starts can be checked"
 
 
-def _common_shift(code: CodeMap, strays: Addrs) -> tuple[int, int]:
+def _common_shift(code: CodeMap, link: Addrs) -> tuple[int, int]:
     """The shift that would explain most of the unexplained addresses, if it explains enough to be no chance."""
+    stray = code.landings(link) == Landing.INSIDE
+    strays = link[stray]
     if len(strays) < _MIN_STRAYS:
         return 0, 0
     strays = strays[:: -(-len(strays) // 512)]
@@ -218,13 +242,23 @@ def _common_shift(code: CodeMap, strays: Addrs) -> tuple[int, int]:
     number = np.maximum(last - first, 0)
     starts = np.cumsum(number) - number
     pick = np.arange(int(number.sum())) - np.repeat(starts, number) + np.repeat(first, number)
-    shifts = (anchors[pick] - np.repeat(strays, number)).astype(np.int64)
-    values, votes = np.unique(shifts[np.abs(shifts) >= _MIN_SHIFT], return_counts=True)
+    owner = np.repeat(np.arange(len(strays)), number)
+    shifts = (anchors[pick] - strays[owner]).astype(np.int64)
+    owner, shifts = owner[np.abs(shifts) >= _MIN_SHIFT], shifts[np.abs(shifts) >= _MIN_SHIFT]
+    values, votes = np.unique(shifts, return_counts=True)
     if not len(votes):
         return 0, 0
     best = int(votes.argmax())
-    enough = max(_MIN_STRAYS, 0.5 * len(strays))
-    return (int(values[best]), int(votes[best])) if votes[best] >= enough else (0, 0)
+    if votes[best] < max(_MIN_STRAYS, 0.5 * len(strays)):
+        return 0, 0
+    # What grew moved all that lies behind it: between addresses that were moved hardly one is where it was.
+    moved = np.searchsorted(link, strays[owner[shifts == values[best]]])
+    low, high = np.sort(moved)[[len(moved) // 10, -1 - len(moved) // 10]].tolist()
+    return (
+        (int(values[best]), int(votes[best]))
+        if 2 * np.count_nonzero(stray[low : high + 1]) > high + 1 - low
+        else (0, 0)
+    )
 
 
 def _misfit(code: CodeMap, boot: BootAddresses) -> str:

@@ -66,6 +66,7 @@ def write_kernel(
         text += b"\xc3"
         text += b"\xcc" * (16 + -len(text) % 16)
     symbols.append((BASE + len(text), "_etext", "T"))
+    symbols.append((BASE + 0x20_0100, "kaslr_regions", "d"))
     symbols.extend((BASE + offset, name, "d") for name, offset in (extra or {}).items())
     symbols.sort(key=lambda symbol: symbol[0])
     kernel.text = bytes(text)

@@ -10,7 +10,7 @@ from rbdump.abi import Abi
 from rbdump.errors import SourceError
 from rbdump.kernel.symboldata import Names, SymbolData
 from rbdump.symbols.code import CodeMap
-from rbdump.symbols.delta import BootAddresses, boot_table, given_delta, infer_delta, stated_delta
+from rbdump.symbols.delta import BootAddresses, boot_table, given_delta, infer_delta, stated_delta, unmoved_delta
 from tests.symbols.codewriter import BASE, write_kernel
 
 LE64 = Abi("little", 8)
@@ -25,62 +25,84 @@ def era_b(slide: int = SLIDE, *, skew: int = 0, layout: str = "B") -> BootAddres
 
 @pytest.mark.parametrize("layout", ["B", "A'"])
 def test_trap_10_era_b_stores_the_address_of_a_function_of_its_own(layout: str) -> None:
-    delta = stated_delta(write_kernel(20, extra=ERA_B).symbols, era_b(layout=layout))
+    delta = stated_delta(CodeMap(write_kernel(20, extra=ERA_B).symbols), era_b(layout=layout))
     assert delta is not None
     assert (delta.value, delta.problem) == (SLIDE, "")
 
 
 def test_trap_10_era_b_needs_no_text_symbol_when_it_has_the_data_symbol() -> None:
     symbols = write_kernel(20, extra={"rb_data_ptr": ERA_B["rb_data_ptr"]}).symbols
-    delta = stated_delta(symbols, era_b())
+    delta = stated_delta(CodeMap(symbols), era_b())
     assert delta is not None
     assert delta.value == SLIDE
     assert "rb_data_ptr" in delta.how
 
 
 def test_era_b_text_and_data_that_disagree_are_a_problem() -> None:
-    delta = stated_delta(write_kernel(20, extra=ERA_B).symbols, era_b(skew=0x3000))
+    delta = stated_delta(CodeMap(write_kernel(20, extra=ERA_B).symbols), era_b(skew=0x3000))
     assert delta is not None
     assert "data_addr" in delta.problem
 
 
+def test_the_image_may_know_text_where_its_symbols_do_not() -> None:
+    symbols = write_kernel(20).symbols
+    rows = [row for row, name in enumerate(symbols.names) if name != "_text"]
+    listed = SymbolData(symbols.addrs[rows], symbols.names.select(np.array(rows)), symbols.types[rows], "kallsyms")
+    boot = BootAddresses(LE64, "C2", BASE + SLIDE)
+    assert stated_delta(CodeMap(listed), boot) is None
+    delta = stated_delta(CodeMap(listed, text_base=BASE), boot)
+    assert delta is not None
+    assert delta.value == SLIDE
+
+
+def test_a_kernel_without_kaslr_is_not_moved() -> None:
+    symbols = write_kernel(20).symbols
+    assert unmoved_delta(CodeMap(symbols)) is None
+    rows = [row for row, name in enumerate(symbols.names) if "kaslr" not in name]
+    names = Names.from_list([symbols.names[row] for row in rows])
+    fixed = SymbolData(symbols.addrs[rows], names, symbols.types[rows], "kallsyms")
+    delta = unmoved_delta(CodeMap(fixed))
+    assert delta is not None
+    assert delta.value == 0
+
+
 def test_trap_10_b_prime_stores_the_slide() -> None:
-    delta = stated_delta(write_kernel(20).symbols, BootAddresses(LE64, "B'", kaslr_offset=SLIDE))
+    delta = stated_delta(CodeMap(write_kernel(20).symbols), BootAddresses(LE64, "B'", kaslr_offset=SLIDE))
     assert delta is not None
     assert delta.value == SLIDE
 
 
 @pytest.mark.parametrize("layout", ["C1", "C2", "C2-inject"])
 def test_trap_10_era_c_stores_the_address_of_the_text(layout: str) -> None:
-    delta = stated_delta(write_kernel(20, extra=ERA_B).symbols, BootAddresses(LE64, layout, BASE + SLIDE))
+    delta = stated_delta(CodeMap(write_kernel(20, extra=ERA_B).symbols), BootAddresses(LE64, layout, BASE + SLIDE))
     assert delta is not None
     assert delta.value == SLIDE
 
 
 @pytest.mark.parametrize("layout", ["A0", "A", "C2"])
 def test_layouts_without_an_address_state_nothing(layout: str) -> None:
-    assert stated_delta(write_kernel(20, extra=ERA_B).symbols, BootAddresses(LE64, layout)) is None
+    assert stated_delta(CodeMap(write_kernel(20, extra=ERA_B).symbols), BootAddresses(LE64, layout)) is None
 
 
 def test_a_kernel_is_not_moved_by_part_of_a_page() -> None:
-    delta = stated_delta(write_kernel(20).symbols, BootAddresses(LE64, "C2", BASE + SLIDE + 0x10))
+    delta = stated_delta(CodeMap(write_kernel(20).symbols), BootAddresses(LE64, "C2", BASE + SLIDE + 0x10))
     assert delta is not None
     assert "whole pages" in delta.problem
 
 
 def test_a_kernel_may_move_down() -> None:
-    assert given_delta(write_kernel(20).symbols, BASE - 0x20_0000, LE64).value == -0x20_0000
+    assert given_delta(CodeMap(write_kernel(20).symbols), BASE - 0x20_0000, LE64).value == -0x20_0000
 
 
 def test_32_bit_addresses_wrap_at_32_bit() -> None:
     symbols = SymbolData(np.array([0xC000_8000], np.uint64), Names.from_list(["_text"]), np.zeros(1, np.uint8), "")
-    assert given_delta(symbols, 0x0000_8000, Abi("little", 4)).value == 0x4000_0000
+    assert given_delta(CodeMap(symbols), 0x0000_8000, Abi("little", 4)).value == 0x4000_0000
 
 
 def test_a_given_address_needs_a_text_symbol() -> None:
     nothing = SymbolData(np.empty(0, np.uint64), Names.from_list([]), np.empty(0, np.uint8), "nowhere")
     with pytest.raises(SourceError, match="no _text"):
-        given_delta(nothing, BASE, LE64)
+        given_delta(CodeMap(nothing), BASE, LE64)
 
 
 def ones(words: np.ndarray) -> np.ndarray:

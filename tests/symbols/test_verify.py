@@ -9,7 +9,8 @@ import pytest
 from rbdump.abi import Abi
 from rbdump.errors import UsageError, WrongImageError
 from rbdump.findings import Severity
-from rbdump.symbols.code import CodeMap
+from rbdump.kernel.symboldata import Names, SymbolData
+from rbdump.symbols.code import CodeMap, Landing
 from rbdump.symbols.delta import BootAddresses
 from rbdump.symbols.kallsyms_text import load_kallsyms
 from rbdump.symbols.table import SymbolTable
@@ -67,6 +68,51 @@ def test_another_build_of_the_same_source_is_refused() -> None:
     words = write_kernel(grow=(400, 48)).recorded(SLIDE, 60)
     with pytest.raises(WrongImageError, match=r"another build"):
         fit(write_kernel(), words)
+
+
+def interrupted(kernel: Kernel, number: int, *, shift: int = 0) -> np.ndarray:
+    """Run-time addresses at nothing in particular, all over the text; ``shift`` bytes further there is a call site."""
+    code = code_of(kernel)
+    addrs = np.array([addr - shift or 3 for addr in kernel.call_sites], np.uint64)
+    inside = addrs[code.landings(addrs) == Landing.INSIDE]
+    return inside[:: len(inside) // number][:number] + np.uint64(SLIDE)
+
+
+def test_interrupted_addresses_between_the_others_are_no_other_build() -> None:
+    kernel = write_kernel()
+    words = np.union1d(kernel.recorded(SLIDE, 60), interrupted(kernel, 12, shift=0x2345))
+    result = fit(kernel, words)
+    assert (result.check.verdict, result.check.tally.explained, result.check.tally.total) == (Verdict.RIGHT, 180, 192)
+
+
+def test_addresses_that_recur_tell_where_most_are_of_interrupts() -> None:
+    kernel = write_kernel()
+    recorded, strays = kernel.recorded(SLIDE, 20), interrupted(kernel, 300, shift=7)
+    words = np.union1d(recorded, strays)
+    counts = np.where(np.isin(words, recorded), 5, 1)
+    assert check_addresses(code_of(kernel), SLIDE, words).verdict is Verdict.WRONG
+    check = check_addresses(code_of(kernel), SLIDE, words, counts)
+    assert check.verdict is Verdict.RIGHT
+    assert "60 of 60" in str(check)
+    assert "that recur" in str(check)
+    other = code_of(write_kernel(seed=2))
+    assert check_addresses(other, SLIDE, words, counts).verdict is Verdict.WRONG
+
+
+def test_a_kernel_without_kaslr_is_verified_where_it_was_linked() -> None:
+    kernel = write_kernel()
+    names = Names.from_list([name.replace("kaslr", "fixed") for name in kernel.symbols.names])
+    kernel.symbols = SymbolData(kernel.symbols.addrs, names, kernel.symbols.types, "test")
+    nowhere = BootAddresses(LE64, "C2")
+    result = fit(kernel, kernel.recorded(0), nowhere)
+    assert result.delta is not None
+    assert (result.delta.value, result.check.verdict) == (0, Verdict.RIGHT)
+    few = fit(kernel, kernel.recorded(0, 1), nowhere)
+    assert [finding.code for finding in few.findings] == ["image-not-verified"]
+    moved = fit(kernel, kernel.recorded(SLIDE), nowhere)
+    assert moved.delta is not None
+    assert moved.delta.value == SLIDE
+    assert [finding.code for finding in moved.findings] == ["image-verified"]
 
 
 def test_too_few_addresses_are_not_verified_and_not_refused() -> None:
