@@ -3,7 +3,7 @@
 
 Mirrors vbin_printf() and bstr_printf() (lib/vsprintf.c): integers lie at multiples of their size, eight bytes at
 multiples of four, strings in line with their NUL. Pointers that %p would dereference were turned into text when the
-record was written, except %pS %ps %px %pK %pe.
+record was written, padding included, except %pS %ps %px %pK %pe. Widths and precisions count bytes.
 """
 
 from __future__ import annotations
@@ -11,14 +11,16 @@ from __future__ import annotations
 import re
 
 from rbdump.events.facts import Facts
+from rbdump.events.printfmt.errnos import error_name
 
 __all__ = ["bprintf"]
 
 _SPEC = re.compile(
-    r"%(?P<flags>[-+ #0]*)(?P<width>\*|\d+)?(?:\.(?P<precision>\*|\d*))?(?P<length>hh|h|ll|l|L|z|Z|t|j)?(?P<conv>.)",
-    re.S,
+    r"%(?P<flags>[-+ #0]*)(?P<width>\*|\d+)?(?:\.(?P<precision>\*|\d+)?)?(?P<length>hh|h|ll|l|L|z|t)?"
+    r"(?P<conv>[csp%oxXdiu])?"
 )
-_KEPT_POINTERS = "SsxKe"
+_SUFFIX = re.compile(r"[0-9A-Za-z]*")
+_KEPT_POINTERS = ("S", "s", "x", "K", "e")
 _MAX_WIDTH = 4096
 
 
@@ -46,41 +48,48 @@ class _Args:
 
 
 def _size(length: str | None, long_size: int) -> int:
-    sizes = {"hh": 1, "h": 2, "l": long_size, "ll": 8, "L": 8, "j": 8, "z": long_size, "Z": long_size, "t": long_size}
+    sizes = {"hh": 1, "h": 2, "l": long_size, "ll": 8, "L": 8, "z": long_size, "t": long_size}
     return sizes[length] if length else 4
 
 
 def _pad(text: str, flags: str, width: int) -> str:
-    return text.ljust(width) if "-" in flags else text.rjust(width)
+    """Blanks up to a width in bytes."""
+    missing = width - (len(text) if text.isascii() else len(text.encode("utf-8", "surrogateescape")))
+    return text + " " * missing if "-" in flags else " " * missing + text
+
+
+def _clip(text: str, precision: int | None) -> str:
+    if precision is None or text.isascii():
+        return text[:precision]
+    return text.encode("utf-8", "surrogateescape")[:precision].decode("utf-8", "surrogateescape")
 
 
 def _number(value: int, flags: str, width: int, precision: int | None, conv: str) -> str:
-    digits = {"o": f"{abs(value):o}", "x": f"{abs(value):x}", "X": f"{abs(value):X}"}.get(conv, str(abs(value)))
-    sign = "-" if value < 0 else "+" if "+" in flags else " " if " " in flags else ""
-    if conv in "uxXo":
-        sign = ""
-    prefix = {"x": "0x", "X": "0X", "o": "0"}.get(conv, "") if "#" in flags else ""
-    if precision is not None:
-        digits = digits.rjust(precision, "0")
-    elif "0" in flags and "-" not in flags:
+    sign = prefix = ""
+    if conv in "di":
+        sign = "-" if value < 0 else "+" if "+" in flags else " " if " " in flags else ""
+    elif "#" in flags:
+        prefix = {"x": "0x", "X": "0X", "o": "0" if value else ""}.get(conv, "")
+    digits = format(abs(value), conv if conv in "oxX" else "d").rjust(precision or 0, "0")
+    if "0" in flags and "-" not in flags:  # beside a precision too, unlike in C
         digits = digits.rjust(width - len(sign) - len(prefix), "0")
     return _pad(sign + prefix + digits, flags, width)
 
 
-def _pointer(args: _Args, ext: str, facts: Facts, flags: str, width: int) -> str:
-    if ext[:1] and ext[0].isalnum() and ext[0] not in _KEPT_POINTERS:
-        return _pad(args.string(), flags, width)
+def _pointer(args: _Args, suffix: str, facts: Facts, flags: str, width: int | None, precision: int | None) -> str:
+    kind = suffix[:1]
+    if kind and kind not in _KEPT_POINTERS:
+        return args.string()
     value = args.integer(facts.abi.long_size, signed=False)
-    if ext[:1] == "S":
-        text = facts.symbols.pS[value]
-    elif ext[:1] == "s":
-        text = facts.symbols.ps[value]
-    elif ext[:1] == "e":
-        signed = value - (facts.abi.long_mask + 1) if value > facts.abi.long_mask >> 1 else value
-        text = str(signed) if -4095 <= signed < 0 else f"{value:0{2 * facts.abi.long_size}x}"
-    else:  # plain %p is a hash that only the dead kernel could make: the value itself
-        text = f"{value:0{2 * facts.abi.long_size}x}"
-    return _pad(text, flags, width)
+    if kind in ("S", "s"):
+        names = facts.symbols.pS if kind == "S" else facts.symbols.ps
+        return _pad(_clip(names[value], precision), flags, width or 0)
+    if kind == "e" and 0 < facts.abi.long_mask + 1 - value <= 4095:
+        return _pad(error_name(value, facts.abi.long_size), flags, width or 0)
+    # %p, %pK and %pe make a hash of a pointer, which only the dead kernel could explain: the value itself is shown
+    if width is None:
+        width, flags = 2 * facts.abi.long_size, flags + "0"
+    return _number(value, flags, width, precision, "x")
 
 
 def bprintf(template: str, raw: bytes, facts: Facts) -> str:
@@ -92,35 +101,35 @@ def bprintf(template: str, raw: bytes, facts: Facts) -> str:
         out.append(template[at : match.start()])
         at = match.end()
         flags, conv = match["flags"], match["conv"]
-        width, precision = 0, None
-        if match["width"] == "*":
-            width = args.integer(4, signed=True)
-            flags, width = (flags + "-", -width) if width < 0 else (flags, width)
-        elif match["width"]:
-            width = int(match["width"])
-        if match["precision"] == "*":
-            given = args.integer(4, signed=True)
-            precision = given if given >= 0 else 0
-        elif match["precision"] is not None:
-            precision = int(match["precision"] or 0)
-        width, precision = min(width, _MAX_WIDTH), None if precision is None else min(precision, _MAX_WIDTH)
+        width, precision = _limit(match["width"], args), _limit(match["precision"], args)
+        if width is not None and width < 0:
+            flags, width = flags + "-", -width
+        if precision is not None:
+            precision = max(precision, 0)
+        if conv is None:  # bstr_printf() gives up at what is no conversion
+            return "".join(out)
         if conv == "%":
             out.append("%")
         elif conv == "c":
-            out.append(_pad(bytes([args.integer(1, signed=False)]).decode("utf-8", "surrogateescape"), flags, width))
+            char = bytes([args.integer(1, signed=False)]).decode("utf-8", "surrogateescape")
+            out.append(_pad(char, flags, width or 0))
         elif conv == "s":
-            text = args.string()
-            out.append(_pad(text if precision is None else text[:precision], flags, width))
+            out.append(_pad(_clip(args.string(), precision), flags, width or 0))
         elif conv == "p":
-            ext = re.match(r"[0-9A-Za-z]*", template[at:])
-            assert ext is not None
-            at += ext.end()
-            out.append(_pointer(args, ext[0], facts, flags, width))
-        elif conv in "diuxXo":
+            suffix = _SUFFIX.match(template, at)
+            assert suffix is not None
+            at = suffix.end()
+            out.append(_pointer(args, suffix[0], facts, flags, width, precision))
+        else:
             size = _size(match["length"], facts.abi.long_size)
-            out.append(_number(args.integer(size, signed=conv in "di"), flags, width, precision, conv))
-        else:  # an invalid conversion ends the kernel's interest in arguments: it prints the rest as it is
-            out.append(match[0] + template[at:])
-            at = len(template)
+            out.append(_number(args.integer(size, signed=conv in "di"), flags, width or 0, precision, conv))
     out.append(template[at:])
     return "".join(out)
+
+
+def _limit(given: str | None, args: _Args) -> int | None:
+    """A width or a precision: none, a number, or the next argument."""
+    if not given:
+        return None
+    value = args.integer(4, signed=True) if given == "*" else int(given)
+    return max(-_MAX_WIDTH, min(value, _MAX_WIDTH))

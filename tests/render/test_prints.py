@@ -68,10 +68,38 @@ SYMBOL = struct.pack("<Q", BASE + 0x110)
         ("%pS %ps", SYMBOL + SYMBOL, "vfs_read+0x10/0x100 vfs_read"),
         ("%p", SYMBOL, f"{BASE + 0x110:016x}"),
         ("%pI4 %d", b"127.0.0.1\0\0\0" + struct.pack("<i", 9), "127.0.0.1 9"),
-        ("%pe", struct.pack("<q", -12), "-12"),
+        ("%pe|%8pe|%pe", struct.pack("<qqq", -12, -2, -4000), "-ENOMEM| -ENOENT|-4000"),
+        ("%pe", SYMBOL, f"{BASE + 0x110:016x}"),
         ("100%% %d", struct.pack("<i", 1), "100% 1"),
         ("%d %d", struct.pack("<i", 1), "1 0"),
-        ("%y %d", b"", "%y %d"),
+        ("a%y %d", struct.pack("<i", 1), "a"),
+        ("a%d%", struct.pack("<i", 1), "a1"),
+        ("%n%d", struct.pack("<i", 1), ""),
+        ("%.*s|", struct.pack("<i", 2) + b"abc\0", "ab|"),
+        ("%.*s|%.*d|", struct.pack("<i", -2) + b"abc\0" + struct.pack("<ii", -3, 7), "|7|"),
+        ("%.s|%.5d", b"ab\0\0" + struct.pack("<i", 3), "ab|00003"),
+        ("%*.*s|", struct.pack("<ii", -5, 2) + b"abc\0", "ab   |"),
+        ("%.1s|%3s|%-4s|", "é\0é\0é\0".encode(), "\udcc3| é|é  |"),
+        ("%3c|%-3c|%c", b"ab\xff", "  a|b  |\udcff"),
+        ("%d%c%d %hd", struct.pack("<ib3xihxx", 1, 0x2D, 2, -3), "1-2 -3"),
+        ("%c%lld%c%hd%s", b"a\0\0\0" + struct.pack("<q", -1) + b"b\0" + struct.pack("<h", -5) + b"x\0", "a-1b-5x"),
+        ("%s%d", b"a\0\0\0" + struct.pack("<i", 7), "a7"),
+        ("%Lx %zd %td %hhu", struct.pack("<QqqB", 2**63, -1, -2, 255), "8000000000000000 -1 -2 255"),
+        ("%#o|%#o|%#5x|%#05x|%08.3d|%+u", struct.pack("<IIIIiI", 0, 8, 1, 1, 5, 6), "0|010|  0x1|0x001|00000005|6"),
+        ("%*ph %d", struct.pack("<i", 3) + b"01 02 03\0\0\0\0" + struct.pack("<i", 9), "01 02 03 9"),
+        (
+            "%*pbl|%64pb|%20pI4|",
+            struct.pack("<i", 64) + b"0-1\0ff\0           127.0.0.1\0",
+            "0-1|ff|           127.0.0.1|",
+        ),
+        ("%20pS|%-10ps|%.3ps", SYMBOL * 3, " vfs_read+0x10/0x100|vfs_read  |vfs"),
+        (
+            "%px|%20px|%05pK|%#p|%-3p|",
+            SYMBOL + struct.pack("<QQQQ", 1, 2, 3, 4),
+            f"{BASE + 0x110:016x}|{'1':>20}|00002|0x{3:014x}|4  |",
+        ),
+        ("%pSR %pSb, %pB", SYMBOL * 2 + b"vfs_read\0", "vfs_read+0x10/0x100 vfs_read+0x10/0x100, vfs_read"),
+        ("%*d|", struct.pack("<ii", -(2**31), 1), "1" + " " * 4095 + "|"),
         ("%999999999d", struct.pack("<i", 1), " " * 4095 + "1"),
     ],
 )
@@ -82,4 +110,6 @@ def test_binary_printf(template: str, raw: bytes, text: str) -> None:
 def test_binary_printf_of_32_bit_big_endian() -> None:
     facts = facts_of(Abi("big", 4))
     assert bprintf("%lu %lld", struct.pack(">Iq", 7, -1), facts) == "7 -1"
+    assert bprintf("%c%lld %ld %p", struct.pack(">B3xqiI", 0x61, -(2**40), -2, 16), facts) == f"a{-(2**40)} -2 00000010"
+    assert bprintf("%pe", struct.pack(">i", -22), facts) == "-EINVAL"
     assert bprintf("%lx", struct.pack("<Q", 2**40), facts_of(LE64)) == "10000000000"
