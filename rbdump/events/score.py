@@ -239,11 +239,10 @@ def _is_task_name(rows: Rows, field: Field) -> Bools:
 
 
 def _is_canonical(value: npt.NDArray[np.generic]) -> Bools:
-    """Whether an address can exist on a 64-bit machine; the top byte may be a tag on arm64.
+    """Whether an address can exist on a 64-bit machine: in the kernel's upper half, or low; arm64 may tag the top byte.
 
-    powerpc has its kernel at 0xc000..., vmalloc at 0xc008... and struct page at 0xc00c... .
+    Where in the upper half differs: 0xff... on most, 0xc000... to 0xc00c... on powerpc, 0x9000... on loongarch.
     """
     top = value.astype(np.uint64) >> np.uint64(48)
-    powerpc = (top & np.uint64(0xFFF0)) == 0xC000
-    fits: Bools = (top == 0) | (top >= 0xFF00) | ((top & np.uint64(0xFF)) == 0xFF) | powerpc
+    fits: Bools = (top == 0) | (top >= 0x8000) | ((top & np.uint64(0xFF)) == 0xFF)
     return fits
