@@ -41,6 +41,8 @@ def convert(ev: Context, conversion: Conversion, args: list[n.Node]) -> Fragment
     precision: Int | int | None = (
         _star(ev, stars.pop(0)) if conversion.precision == "*" else _number(conversion.precision)
     )
+    if isinstance(precision, int):
+        precision = max(precision, 0)
     left = "-" in conversion.flags
     if conversion.letter == "p":
         return finish(ev, *pointers.pointer(ev, conversion, width, args[-1]), left)
@@ -90,7 +92,7 @@ def _integer(
             lists.append(ev.code.items(ev.code.let(limited)))
         elif size is not None:
             if sign:
-                spec += f".{size}" if size >= 0 else ""
+                spec += f".{size}"
             else:
                 spec += ("-" if size < 0 and "-" not in flags else "") + flags + str(abs(size))
         elif not sign:
@@ -104,7 +106,7 @@ def _integer(
 
 
 def _clip(ev: Context, text: Text, precision: Int | int | None) -> Text:
-    if precision is None or (isinstance(precision, int) and precision < 0):
+    if precision is None:
         return text
     items = memory.items_of(ev, text)
     if isinstance(precision, int):

@@ -82,8 +82,8 @@ def _mapped(ev: Context, value: Int, function: Callable[[int], str], name: str) 
 
 def _raw(ev: Context, conversion: Conversion, width: Width, value: Int) -> tuple[Text, Width]:
     addr = _ulong(ev, value)
-    digits = 2 * ev.types.long_size
     prefix = "0x" if "#" in conversion.flags else ""
+    digits = 2 * ev.types.long_size - len(prefix)
     if width is not None and "0" in conversion.flags and isinstance(width, int):
         digits = max(width - len(prefix), 0)
     elif width is not None:

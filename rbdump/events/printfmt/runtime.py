@@ -148,13 +148,11 @@ class Memo(dict[Any, str]):
 
 
 def clip(texts: Iterable[str], sizes: Iterable[int]) -> list[str]:
-    """At most that many bytes of each text; a negative precision is none (vsnprintf)."""
+    """At most that many bytes of each text; less than none is none (format_decode)."""
     return [
-        text
-        if size < 0 or len(text) * 4 <= size
-        else text[:size]
+        text[: max(size, 0)]
         if text.isascii()
-        else text.encode("utf-8", "surrogateescape")[:size].decode("utf-8", "surrogateescape")
+        else text.encode("utf-8", "surrogateescape")[: max(size, 0)].decode("utf-8", "surrogateescape")
         for text, size in zip(texts, sizes, strict=False)
     ]
 

@@ -19,7 +19,7 @@ class Conversion:
     width: int | str | None
     """A number, ``*``, or None."""
     precision: int | str | None
-    """A number, ``*``, or None; a dot alone is 0."""
+    """A number, ``*``, or None, which a dot alone means too."""
     length: str
     """``hh h l ll z t L`` or empty."""
     letter: str
@@ -28,7 +28,7 @@ class Conversion:
 
 
 _CONVERSION = re.compile(
-    r"%(?P<flags>[-+ #0]*)(?P<width>\d+|\*)?(?P<dot>\.(?P<precision>-?\d+|\*)?)?"
+    r"%(?P<flags>[-+ #0]*)(?P<width>\d+|\*)?(?:\.(?P<precision>\d+|\*)?)?"
     r"(?P<length>hh|h|ll|l|L|z|Z|t|q)?(?P<letter>[a-zA-Z%])"
 )
 _EXTENSION = re.compile(r"[A-Za-z0-9]*")
@@ -74,9 +74,9 @@ def parse_template(template: str) -> list[str | Conversion]:
         if literal:
             parts.append(literal)
             literal = ""
-        precision: int | str | None = None
-        if match["dot"]:
-            precision = "*" if match["precision"] == "*" else max(int(match["precision"] or 0), 0)
+        precision = (
+            None if match["precision"] is None else "*" if match["precision"] == "*" else int(match["precision"])
+        )
         width = None if match["width"] is None else "*" if match["width"] == "*" else int(match["width"])
         parts.append(Conversion(match["flags"], width, precision, match["length"] or "", letter, extension))
     if literal:

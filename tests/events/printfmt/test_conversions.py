@@ -40,7 +40,9 @@ STRINGS: list[tuple[str, dict[str, Any], str]] = [
     ('"%s|%6s|%-6s|%.2s|%6.2s|", REC->s, REC->s, REC->s, REC->s, REC->s', {"char s[8]": b"abcd"},
      "abcd|  abcd|abcd  |ab|    ab|"),
     ('"%.*s", REC->n, REC->s', {"int n": 3, "char s[8]": b"abcd"}, "abc"),
-    ('"%.*s", REC->n, REC->s', {"int n": -1, "char s[8]": b"abcd"}, "abcd"),
+    ('"%.*s|", REC->n, REC->s', {"int n": -1, "char s[8]": b"abcd"}, "|"),
+    ('"%.s|%.d|%.*s|%.*d", REC->s, REC->n, -1, REC->s, -4, REC->n', {"int n": 7, "char s[8]": b"abcd"}, "abcd|7||7"),
+    ('"%#20p|%#018p", REC->p, REC->p', {"unsigned long p": 10}, f"{'0xa':>20}|0x{10:016x}"),
     ('"%*s", REC->n, REC->s', {"int n": -6, "char s[8]": b"abcd"}, "abcd  "),
     ('"%s", REC->s', {"char s[4]": b"abcd"}, "abcd"),
     ('"%s", REC->s', {"char s[6]": b"a\0bcd"}, "a"),
@@ -57,6 +59,12 @@ def test_conversion(print_fmt: str, fields: dict[str, Any], expected: str, abi: 
 
 
 LENGTHS = {"hh": ctypes.c_byte, "h": ctypes.c_short, "": ctypes.c_int, "l": ctypes.c_long, "ll": ctypes.c_longlong}
+
+
+def test_pointers_have_all_their_digits() -> None:
+    fields = {"unsigned long p": 10}
+    assert render('"%p|%#p", REC->p, REC->p', fields) == f"{10:016x}|0x{10:014x}"
+    assert render('"%p|%#p", REC->p, REC->p', fields, abi=LE32) == f"{10:08x}|0x{10:06x}"
 
 
 @settings(max_examples=150, deadline=None)
