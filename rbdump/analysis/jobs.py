@@ -20,6 +20,9 @@ __all__ = ["write_all", "write_slices"]
 Render = Callable[[int], bytes]
 Report = Callable[[], Iterable[Any]]
 
+_QUIET = frozenset({signal.SIGPIPE, signal.SIGINT})
+"""Signals that are meant for all processes of a run."""
+
 
 def write_all(fd: int, data: bytes) -> None:
     """Write all of ``data``. OutputError if the system refuses."""
@@ -35,8 +38,8 @@ def write_slices(fd: int, count: int, render: Render, report: Report, jobs: int 
     """Write ``render(0)``, ``render(1)`` .. ``render(count - 1)`` to ``fd`` and return what ``report`` says at the end.
 
     ``report`` is called once in each process that rendered, after its last slice; its items must be JSON values and
-    are returned together. Raises OutputError when the output cannot be written. A worker that a signal ends
-    (SIGPIPE, say) ends this process by the same signal.
+    are returned together. Raises OutputError when the output cannot be written, or when a worker is killed. One that
+    ends because the output was closed or by Ctrl-C ends this process by the same signal.
     """
     jobs = min(jobs, count)
     if jobs <= 1:
@@ -46,23 +49,26 @@ def write_slices(fd: int, count: int, render: Render, report: Report, jobs: int 
     tokens = [os.pipe() for _ in range(jobs)]
     workers = [_start_worker(fd, count, render, report, tokens, worker) for worker in range(jobs)]
     os.write(tokens[0][1], b"t")
-    for pair in tokens:
-        os.close(pair[0])
-        os.close(pair[1])
+    for _, passing in tokens:
+        os.close(passing)
     replies = [_read_all(reply) for _, reply in workers]
     ended = [os.waitpid(pid, 0)[1] for pid, _ in workers]
+    for turn, _ in tokens:
+        os.close(turn)  # open until now: a worker that passes the token to one that is gone does not get SIGPIPE
+    signals = {os.WTERMSIG(status) for status in ended if os.WIFSIGNALED(status)}
+    for number in _QUIET & signals:
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
     found: list[Any] = []
     for answer in (json.loads(reply) for reply in replies if reply):
         if "error" in answer:
             raise OutputError(answer["error"])
         found += answer["report"]
-    for status in ended:
-        if os.WIFSIGNALED(status):
-            number = os.WTERMSIG(status)
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
+    if signals:
+        names = " and ".join(signal.strsignal(number) or str(number) for number in sorted(signals))
+        raise OutputError(f"a process of --jobs was ended by a signal ({names}); the output is incomplete")
     if any(ended):
-        raise OutputError("a worker process ended early; the output is incomplete")
+        raise OutputError("a process of --jobs ended early; the output is incomplete")
     return found
 
 

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -54,3 +55,19 @@ def test_a_closed_pipe_ends_all_processes_by_sigpipe(jobs: int) -> None:
         process.stdout.close()
         assert process.wait(timeout=20) == -13
         assert process.stderr.read() == b""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_worker_is_one_error_and_no_hang(number: signal.Signals) -> None:
+    def render_or_die(index: int) -> bytes:
+        if index == 7:
+            os.kill(os.getpid(), number)
+        return render(index)
+
+    before = os.listdir("/proc/self/fd")
+    with tempfile.TemporaryFile() as file:
+        with pytest.raises(OutputError, match="by a signal .*incomplete"):
+            write_slices(file.fileno(), 23, render_or_die, list, 3)
+        file.seek(0)
+        assert file.read() == b"".join(render(i) for i in range(7))
+    assert len(os.listdir("/proc/self/fd")) == len(before)
