@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 import numpy.typing as npt
@@ -40,14 +41,16 @@ class _Not:
 
 @dataclass(frozen=True, slots=True)
 class _Both:
-    left: _Node
-    right: _Node
+    """``a && b && c``; a chain is one node, so that its length is no depth."""
+
+    parts: tuple[_Node, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class _Either:
-    left: _Node
-    right: _Node
+    """``a || b || c``."""
+
+    parts: tuple[_Node, ...]
 
 
 _Node = Predicate | _Not | _Both | _Either
@@ -59,8 +62,8 @@ def _predicates(node: _Node) -> Iterator[Predicate]:
         match stack.pop():
             case _Not(inner):
                 stack.append(inner)
-            case _Both(left, right) | _Either(left, right):
-                stack += (right, left)
+            case _Both(parts) | _Either(parts):
+                stack += reversed(parts)
             case Predicate() as predicate:
                 yield predicate
 
@@ -97,16 +100,16 @@ class _Parser:
         return node
 
     def either(self) -> _Node:
-        node = self.both()
+        parts = [self.both()]
         while self.take("||"):
-            node = _Either(node, self.both())
-        return node
+            parts.append(self.both())
+        return _Either(tuple(parts)) if len(parts) > 1 else parts[0]
 
     def both(self) -> _Node:
-        node = self.one()
+        parts = [self.one()]
         while self.take("&&"):
-            node = _Both(node, self.one())
-        return node
+            parts.append(self.one())
+        return _Both(tuple(parts)) if len(parts) > 1 else parts[0]
 
     def one(self) -> _Node:
         self.depth += 1
@@ -209,10 +212,10 @@ class Filter:
             match node:
                 case _Not(inner):
                     return ~walk(inner)
-                case _Both(left, right):
-                    return walk(left) & walk(right)
-                case _Either(left, right):
-                    return walk(left) | walk(right)
+                case _Both(parts):
+                    return reduce(np.logical_and, map(walk, parts))
+                case _Either(parts):
+                    return reduce(np.logical_or, map(walk, parts))
                 case Predicate() as predicate:
                     return evaluate(predicate, fmt, rows, context)
 

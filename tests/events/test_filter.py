@@ -348,3 +348,10 @@ def test_any_text_parses_or_is_a_usage_error(text: str) -> None:
         assert str(error)  # noqa: PT017 - most texts are no filter
         return
     assert parsed.fields()
+
+
+@pytest.mark.parametrize("operator", ["||", "&&"])
+def test_a_long_chain_is_no_depth(operator: str) -> None:
+    parsed = parse_filter(operator.join(["number == 1"] * 3000))
+    assert parsed.fields() == ["number"]
+    assert matching(operator.join(["number == -1"] * 3000)) == matching("number == -1")
