@@ -126,9 +126,9 @@ def _integers(digits: Octets) -> npt.NDArray[np.uint64]:
     return np.ascontiguousarray(packed).view(f">u{packed.shape[1]}").ravel().astype(np.uint64)
 
 
-def _modules(text: bytes, starts: Index, ends: Index, tabs: Index) -> tuple[npt.NDArray[np.int16], list[str], Index]:
+def _modules(text: bytes, starts: Index, ends: Index, tabs: Index) -> tuple[npt.NDArray[np.int32], list[str], Index]:
     """The module of each line (index, -1 for none), the modules' names, and where each symbol's name ends."""
-    owners = np.full(len(starts), -1, np.int16)
+    owners = np.full(len(starts), -1, np.int32)
     name_ends = ends
     modules: dict[bytes, int] = {}
     if len(tabs) and len(starts):

@@ -46,7 +46,7 @@ class SymbolTable:
         names: Names,
         *,
         types: npt.NDArray[np.uint8] | None = None,
-        owners: npt.NDArray[np.int16] | None = None,
+        owners: npt.NDArray[np.int32] | None = None,
         modules: Sequence[str] = (),
         origin: str = "",
         findings: Sequence[Finding] = (),
@@ -57,7 +57,7 @@ class SymbolTable:
         order; rows of equal address must come in the order of the kernel's table.
         """
         types = np.zeros(len(addrs), np.uint8) if types is None else types
-        owners = np.full(len(addrs), _CORE, np.int16) if owners is None else owners
+        owners = np.full(len(addrs), _CORE, np.int32) if owners is None else owners
         if len(addrs) > 1 and not bool((addrs[1:] >= addrs[:-1]).all()):
             order = np.argsort(addrs, kind="stable")
             addrs, names, types, owners = addrs[order], names.select(order), types[order], owners[order]
@@ -81,7 +81,7 @@ class SymbolTable:
         addrs = data.addrs + np.uint64(delta & 0xFFFF_FFFF_FFFF_FFFF)
         if data.absolute is not None:
             addrs[data.absolute] = data.addrs[data.absolute]
-        owners = None if module is None else np.zeros(len(addrs), np.int16)
+        owners = None if module is None else np.zeros(len(addrs), np.int32)
         return cls(
             addrs,
             data.names,
@@ -97,7 +97,7 @@ class SymbolTable:
         modules: dict[str, int] = {}
         owners = []
         for table in tables:
-            index = np.array([*(modules.setdefault(name, len(modules)) for name in table.modules), _CORE], np.int16)
+            index = np.array([*(modules.setdefault(name, len(modules)) for name in table.modules), _CORE], np.int32)
             owners.append(index[table.owners])
         return SymbolTable(
             np.concatenate([table.addrs for table in tables]),

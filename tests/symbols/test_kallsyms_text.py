@@ -80,3 +80,10 @@ def test_a_system_map_gets_the_order_of_the_kernel() -> None:
 def test_the_order_of_the_kernel_stays() -> None:
     text = b"ffffffff81000000 T zebra\nffffffff81000000 T antelope\nffffffff81000010 B _end\n"
     assert list(load_kallsyms(text).names) == ["zebra", "antelope", "_end"]
+
+
+def test_more_modules_than_any_kernel_has() -> None:
+    text = b"".join(b"ffffffffc%07x t f\t[m%d]\n" % (n, n) for n in range(40000))
+    table = load_kallsyms(TEXT + text)
+    assert len(table.modules) == 40001
+    assert table.owners[-1] == 40000
