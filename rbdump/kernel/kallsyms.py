@@ -133,7 +133,7 @@ def _token_tables(data: Octets, position: int, abi: Abi) -> Iterator[tuple[int, 
         if index[0] != 0 or table < 0 or not bool((np.diff(index) > 0).all()):
             continue
         index = np.append(index, end - table)
-        if int(np.diff(index).max()) <= _MAX_TOKEN and not data[table + index[1:] - 1].any():
+        if index[-1] > index[-2] and int(np.diff(index).max()) <= _MAX_TOKEN and not data[table + index[1:] - 1].any():
             yield table, index_at, index
             return
 

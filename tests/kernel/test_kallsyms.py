@@ -95,6 +95,15 @@ def test_nothing_is_found_where_nothing_is() -> None:
     assert find_tables(embed(b"".join(b"%d\0" % n for n in range(400))), tuple(ABIS)) is None
 
 
+def test_a_last_token_behind_the_table_is_no_index() -> None:
+    data = embed(write_kallsyms(make_symbols(BASE[8], 400), "base behind", Abi("little", 8), 0)).copy()
+    tables = find_tables(data, (Abi("little", 8),))
+    assert tables is not None
+    index_at = data.tobytes().index(tables.token_index[:256].astype("<u2").tobytes())
+    data[index_at + 510 : index_at + 512] = 255
+    assert find_tables(data, (Abi("little", 8),)) is None
+
+
 @settings(max_examples=120, deadline=None)
 @given(
     st.sampled_from(LAYOUTS[:6]),
