@@ -10,7 +10,7 @@ A member is taken only when one place, and no other, agrees with every entry of 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import cache
 from itertools import pairwise
 
@@ -46,6 +46,7 @@ class InferredTypes:
         self._memory = memory
         self._word = memory.abi.long_size
         self.text: Callable[[int], str | None] = cache(memory.cstring)
+        self._blocks: dict[int, bytes] = {}
         self._structs: dict[str, StructLayout] = {}
         self._constants: dict[str, int] = {}
         self._calls = pointer_table(memory, "__start_ftrace_events", "__stop_ftrace_events") or []
@@ -90,8 +91,16 @@ class InferredTypes:
         data = self._memory.read(addr, size or self._word)
         return int.from_bytes(data, self._memory.abi.byteorder)
 
-    def _column(self, rows: Sequence[int], offset: int, size: int = 0) -> list[int]:
-        return [self._at(row + offset, size) for row in rows]
+    def _column(self, rows: Iterable[int], offset: int, size: int = 0) -> list[int]:
+        begin, end, order = offset, offset + (size or self._word), self._memory.abi.byteorder
+        return [int.from_bytes(self._block(row)[begin:end], order) for row in rows]
+
+    def _block(self, row: int) -> bytes:
+        """What a structure may hold; most columns of most tables are looked at many times."""
+        block = self._blocks.get(row)
+        if block is None:
+            block = self._blocks[row] = self._memory.read(row, MAX_WORDS * self._word)
+        return block
 
     def _identifier(self, addr: int) -> str | None:
         text = self.text(addr)
@@ -169,8 +178,8 @@ class InferredTypes:
 
     def _is_system(self, classes: Iterable[int], place: int) -> bool:
         names = set()
-        for addr in classes:
-            text = self.text(self._at(addr + place))
+        for value in self._column(classes, place):
+            text = self.text(value)
             if not text or not SYSTEM.fullmatch(text):
                 return False
             names.add(text)
@@ -245,7 +254,8 @@ class InferredTypes:
         places = [place for place in range(0, stride, 4) if not any(at <= place < at + word for at in (kind, name))]
 
         def column(place: int, rows: list[tuple[int, int]]) -> bool:
-            return all(self._at(entry + place, 4) == wanted for wanted, entry in rows)
+            values = self._column([entry for _, entry in rows], place, 4)
+            return values == [wanted for wanted, _ in rows]
 
         size = self._only("the sizes of fields", places, lambda place: column(place, plain) and column(place, arrays))
         ones = [(1, entry) for _, entry in arrays]
@@ -266,7 +276,8 @@ class InferredTypes:
         first = 1 if self._memory.abi.byteorder == "little" else 1 << 31
 
         def signed(place: int, bit: int) -> bool:
-            return all(bool(self._at(entry + place, 4) & bit) == wanted for wanted, entry in signs)
+            values = self._column([entry for _, entry in signs], place, 4)
+            return all(bool(value & bit) == wanted for value, (wanted, _) in zip(values, signs, strict=True))
 
         # A one-bit field, or an int of its own.
         sign, bit = next(((p, b) for p in places for b in (first, 1) if p != align and signed(p, b)), (None, 0))

@@ -23,6 +23,9 @@ __all__ = ["addresses", "place_raw", "relocate_raw"]
 Octets = npt.NDArray[np.uint8]
 
 _SAMPLE = 4_000
+_FEW = 400
+_FINALISTS = 256
+"""Of many candidates these are left when few pointers have been looked at."""
 _STEP = 0x1000
 _MIN_VOTES = 0.05
 _MIN_POINTERS = 16
@@ -123,6 +126,10 @@ def _vote(data: Octets, tables: Tables, rela: Octets) -> int | None:
     target = _string_starts(data)
     if tables.encoding is Encoding.PLACE_RELATIVE:
         target |= _symbol_starts(data, tables)
+    if len(candidates) > _FINALISTS:
+        few = pointers[:: -(-len(pointers) // _FEW)]
+        scores = [_score(few, base, target) for base in candidates]
+        candidates = candidates[np.sort(np.argsort(scores, kind="stable")[-_FINALISTS:])]
     scores = [_score(pointers, base, target) for base in candidates]
     if not scores or max(scores) < _MIN_VOTES:
         return None
