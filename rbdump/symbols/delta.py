@@ -53,7 +53,7 @@ _MAX_PAIRS = 8 << 20
 _MAX_CANDIDATES = 48
 _MIN_VOTES = 6
 _MIN_RATIO = 4.0
-_MIN_SHARE = 0.6
+_MIN_SHARE = 0.7
 X86_IMAGES = 0xFFFF_FFFF_8000_0000
 """Where x86-64 kernels are linked and moved, and no other machine's."""
 _GRANULES = {"x86-64": 2 << 20, "i386": 2 << 20, "aarch64": 64 << 10, "riscv": 2 << 20, "ppc64le": 16 << 10}
