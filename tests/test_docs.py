@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The README tells of every command, option and exit status, and its first command works as it stands."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from rbdump.cli import app
+from rbdump.errors import ExitStatus
+from rbdump.render.report import LEGEND
+from tests.conftest import ROOT
+
+README = (ROOT / "README.md").read_text()
+COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_commands_are_documented_and_have_help(name: str) -> None:
+    assert f"rbdump {name}" in README
+    assert COMMANDS[name].help
+    for parameter in COMMANDS[name].params:
+        assert getattr(parameter, "help", None), f"{name}: {parameter.name} has no help"
+
+
+def test_every_option_of_parse_is_documented() -> None:
+    options = {max(p.opts, key=len) for p in COMMANDS["parse"].params if p.opts and p.opts[0].startswith("-")}
+    missing = {option for option in options - {"--help"} if f"`{option}" not in README and f"{option} " not in README}
+    assert not missing
+
+
+@pytest.mark.parametrize("status", list(ExitStatus))
+def test_every_exit_status_is_documented(status: ExitStatus) -> None:
+    assert re.search(rf"^\| {status.value} \| {status.name} \|", README, re.MULTILINE)
+
+
+def test_every_character_of_the_map_is_documented() -> None:
+    for char in LEGEND:
+        assert f"`{char}`" in README
+
+
+def test_the_first_command_decodes_a_sample() -> None:
+    match = re.search(r"pip install \. && (rbdump parse .+)$", README, re.MULTILINE)
+    assert match
+    command = match[1].replace("rbdump ", f"{sys.executable} -m rbdump ")
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", f"({command}; exit ${{PIPESTATUS[1]}})"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0
+    assert done.stderr == ""
+    lines = done.stdout.splitlines()
+    assert len(lines) == 20
+    assert lines[-1].startswith("              sh-150     [001] ...1.")
+
+
+def test_the_library_example_works(samples: Path) -> None:
+    match = re.search(r"```python\n(.+?)```", README, re.DOTALL)
+    assert match
+    region = samples / "6.12.43-sched" / "region.bin.xz"
+    tracefs = samples / "6.12.43-sched" / "tracefs.tar.xz"
+    code = (
+        match[1]
+        .replace('"region.bin"', repr(str(region)))
+        .replace('vmlinux="vmlinuz-6.12.43"', f"tracefs={str(tracefs)!r}")
+    )
+    names: dict[str, object] = {}
+    exec(compile(code, "README.md", "exec"), names)
+    assert names["summary"]
