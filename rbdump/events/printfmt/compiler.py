@@ -153,17 +153,20 @@ def _line(fragments: Sequence[Fragment]) -> str:
     target = f"{', '.join(names)}" + ("," if len(lists) == 1 else "")
     source = lists[0] if len(lists) == 1 else f"zip({', '.join(lists)})"
     loop = f"for {names[0] if len(lists) == 1 else target} in {source}"
-    if all(fragment.template in ("%s", "%d") for fragment in fragments if fragment.lists):
+    if all(fragment.template in ("%s", "%d", "%x", "%#x") for fragment in fragments if fragment.lists):
         # an f-string without format specifications is the fastest way to join text and plain integers
-        pieces = []
+        pieces = ""
         rest = iter(names)
         for fragment in fragments:
-            if fragment.lists:
-                pieces.append("{" + next(rest) + "}")
+            if not fragment.lists:
+                pieces += _quoted((fragment.template % ()).replace("{", "{{").replace("}", "}}"))
+            elif "x" not in fragment.template:
+                pieces += f"{{{next(rest)}}}"
+            elif "#" in fragment.template or pieces.endswith("0x"):
+                pieces = f"{pieces if '#' in fragment.template else pieces[:-2]}{{hex({next(rest)})}}"
             else:
-                text = (fragment.template % ()).replace("{", "{{").replace("}", "}}")
-                pieces.append(_quoted(text))
-        return f'[f"{"".join(pieces)}" {loop}]'
+                pieces += f"{{hex({next(rest)})[2:]}}"
+        return f'[f"{pieces}" {loop}]'
     return f"[{template!r} % ({target}) {loop}]"
 
 

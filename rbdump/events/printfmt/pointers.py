@@ -113,10 +113,10 @@ def _relative_page(ev: Context, node: n.Node) -> Text:
         "the base of the array of struct page, which the kernel chose at boot, is not known: "
         "pages are shown relative to it"
     )
-    spelling = "vmemmap_base+%#x" if wide else "pfn_to_page(%#x)"
+    spelling = "vmemmap_base+{hex(x)}" if wide else "pfn_to_page({hex(x)})"
     null = "0" * (2 * ev.types.long_size)
     items = ev.code.items(offset.code)
-    return Text(None, ev.code.let(f"[{spelling!r} % x if x else {null!r} for x in {items}]", "s"))
+    return Text(None, ev.code.let(f"[f{spelling!r} if x else {null!r} for x in {items}]", "s"))
 
 
 def _blob_text(ev: Context, of: Mem, size: int, function: Callable[[bytes], str]) -> Text:
