@@ -159,7 +159,13 @@ def _decompress(raw: memoryview, kind: str, limit: int) -> tuple[bytearray, list
 def _read_stream(file: BinaryIO, name: str, error: type[RbdumpError], limit: int) -> npt.NDArray[np.uint8]:
     """All of a pipe or device, which has no size to look at beforehand."""
     out = bytearray()
-    while piece := file.read(_STEP_OUT):
+    while True:
+        try:
+            piece = file.read(_STEP_OUT)
+        except OSError as reason:
+            raise error(f"{name}: cannot be read: {reason.strerror}") from None
+        if not piece:
+            break
         out += piece
         if len(out) > limit:
             raise error(f"{name}: gives more than {limit} bytes; copy the part that matters into a file")

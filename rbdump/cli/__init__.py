@@ -7,12 +7,14 @@ import gc
 import os
 import signal
 import sys
+from typing import NoReturn
 
 import typer
 
 from rbdump import __version__
 from rbdump.cli import check, formats, info, parse, resolve
-from rbdump.errors import RbdumpError
+from rbdump.cli.reporting import complain, open_standard_files
+from rbdump.errors import ExitStatus, RbdumpError
 
 __all__ = ["app", "main"]
 
@@ -33,7 +35,7 @@ app.command("formats")(formats.formats)
 
 def _version(wanted: bool) -> None:
     if wanted:
-        print(f"rbdump {__version__}")
+        print(f"rbdump {__version__}", flush=True)
         raise typer.Exit
 
 
@@ -49,6 +51,7 @@ def main() -> None:
 
     A closed pipe and Ctrl-C end the process by their signals, as they end any filter: 141 and 130 in a shell.
     """
+    open_standard_files()
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     gc.disable()  # one run, few cycles, millions of short-lived strings
@@ -57,5 +60,14 @@ def main() -> None:
     try:
         app()
     except RbdumpError as error:
-        print(f"rbdump: {error}", file=sys.stderr)
-        sys.exit(error.status)
+        _fail(str(error), error.status)
+    except OSError as error:  # files of the user are RbdumpErrors; what is left is standard output
+        _fail(f"cannot write the output: {error.strerror}", ExitStatus.OUTPUT)
+    except MemoryError:
+        _fail("there is not enough memory for this; choose fewer events, or use fewer --jobs", ExitStatus.INPUT)
+
+
+def _fail(text: str, status: ExitStatus) -> NoReturn:
+    complain(text)
+    sys.stdout = None  # what could not be written is not tried once more at the end
+    sys.exit(status)

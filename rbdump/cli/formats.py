@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from rbdump.cli import options
-from rbdump.cli.reporting import report_findings
+from rbdump.cli.reporting import complain, report_findings
 from rbdump.errors import UsageError, WrongImageError
 
 __all__ = ["formats"]
@@ -77,7 +77,7 @@ def _list(path: str, output: str | None, *, cache: bool, findings: str | None) -
         page_size = SymbolTable.from_data(image.symbols).page_size
         count, more = write_formats(output, known.events, image.abi, page_size)
         found += more
-        print(f"rbdump: {count} formats written to {output}", file=sys.stderr)
+        complain(f"{count} formats written to {output}")
     report_findings(found, findings)
 
 

@@ -176,3 +176,58 @@ def test_findings_file_that_cannot_be_written(run: Run, raw: Path, tmp_path: Pat
     done = run("parse", raw, "--findings", tmp_path / "no" / "such" / "folder")
     assert done.returncode == ExitStatus.OUTPUT
     assert b"cannot write findings" in done.stderr
+
+
+@pytest.mark.parametrize("words", [["parse"], ["parse", "--jobs", "2"], ["info"], ["info", "--json"]])
+def test_standard_output_that_is_closed_or_full_is_one_sentence(raw: Path, words: list[str]) -> None:
+    for redirection in (">&-", ">/dev/full"):
+        done = subprocess.run(
+            ["sh", "-c", f'"$@" {redirection}', "sh", *command(*words, raw)],
+            stderr=subprocess.PIPE,
+            check=False,
+            timeout=60,
+        )
+        assert done.returncode == ExitStatus.OUTPUT
+        assert done.stderr.startswith(b"rbdump: cannot write the output: ")
+        assert done.stderr.count(b"\n") == 1
+
+
+@pytest.mark.parametrize(
+    "words", ["--version", "--help", "parse --help", "resolve --kallsyms KALLSYMS 0xffffffff81000000"]
+)
+def test_what_needs_no_region_says_as_well_that_it_cannot_be_written(tmp_path: Path, words: str) -> None:
+    symbols = tmp_path / "kallsyms"
+    symbols.write_bytes(b"ffffffff81000000 T _stext\nffffffff81000010 T f\n")
+    for redirection in (">&-", ">/dev/full"):
+        done = subprocess.run(
+            ["sh", "-c", f'"$@" {redirection}', "sh", *command(*words.replace("KALLSYMS", str(symbols)).split())],
+            stderr=subprocess.PIPE,
+            check=False,
+            timeout=60,
+        )
+        assert done.returncode == ExitStatus.OUTPUT
+        assert done.stderr.startswith(b"rbdump: cannot write the output: ")
+        assert done.stderr.count(b"\n") == 1
+
+
+def test_a_closed_stdin_is_one_sentence() -> None:
+    done = subprocess.run(
+        ["sh", "-c", '"$@" <&-', "sh", *command("parse", "-")], capture_output=True, check=False, timeout=60
+    )
+    assert done.returncode == ExitStatus.INPUT
+    assert done.stderr == b"rbdump: standard input: cannot be read: Bad file descriptor\n"
+
+
+@pytest.mark.parametrize("redirection", ["2>&-", "2>/dev/full", "2>&- <&-"])
+def test_nobody_reads_stderr(raw: Path, redirection: str) -> None:
+    damaged = raw.with_name("damaged.bin")
+    damaged.write_bytes(raw.read_bytes()[:1000000])
+    whole = subprocess.run(command("parse", damaged), capture_output=True, check=False, timeout=60)
+    done = subprocess.run(
+        ["sh", "-c", f'"$@" {redirection}', "sh", *command("parse", damaged)],
+        stdout=subprocess.PIPE,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (ExitStatus.OK, whole.stdout)
+    assert whole.stderr
