@@ -66,7 +66,7 @@ def test_a_killed_worker_is_one_error_and_no_hang(number: signal.Signals) -> Non
 
     before = os.listdir("/proc/self/fd")
     with tempfile.TemporaryFile() as file:
-        with pytest.raises(OutputError, match="by a signal .*incomplete"):
+        with pytest.raises(OutputError, match="by a signal"):
             write_slices(file.fileno(), 23, render_or_die, list, 3)
         file.seek(0)
         assert file.read() == b"".join(render(i) for i in range(7))
