@@ -7,6 +7,7 @@ the place behind a call (the rest are ``_THIS_IP_`` and faulting instructions); 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -41,7 +42,8 @@ _MIN_SHARE_RECURRING = 0.8
 _MIN_RECURRING = 12
 _MIN_STRAYS = 6
 _MIN_SHIFT = 8
-"""Smaller ones are not another build's: a breakpoint's address, say, lies one byte behind the instruction."""
+"""Functions are aligned, to 16 bytes mostly: other shifts are not another build's."""
+_MAX_SHIFTS = 48
 _MAX_SHIFT = 1 << 16
 _FUNCTION_ALIGN = 16
 _WHOLE_KERNEL = 5000
@@ -208,10 +210,10 @@ def _by_everything(code: CodeMap, link: Addrs, tally: Tally, min_share: float) -
         return Verdict.OPEN, ""
     if tally.share < min_share or tally.explained < 2 * tally.chance:
         return Verdict.WRONG, ""
-    shift, number = _common_shift(code, link)
+    shift, number = _common_shift(code, link, tally)
     if number:
         # A few functions of the same source grew or shrank: everything behind them lies elsewhere.
-        return Verdict.WRONG, f"{number} of the others would fit if they lay {shift:+#x} bytes away: another build"
+        return Verdict.WRONG, f"{number} or more of them would fit if they lay {shift:+#x} bytes away: another build"
     return Verdict.RIGHT, ""
 
 
@@ -229,12 +231,32 @@ def _by_functions(link: Addrs, tally: Tally) -> tuple[Verdict, str]:
     return Verdict.OPEN, "without the image only function starts can be checked"
 
 
-def _common_shift(code: CodeMap, link: Addrs) -> tuple[int, int]:
-    """The shift that would explain most of the unexplained addresses, if it explains enough to be no chance."""
-    stray = code.landings(link) == Landing.INSIDE
-    strays = link[stray]
+def _common_shift(code: CodeMap, link: Addrs, tally: Tally) -> tuple[int, int]:
+    """By how many bytes a part of the text lies elsewhere, and how many addresses show it; (0, 0) if none does.
+
+    Where a function of the same source grew or shrank, all that lies behind it moved, up to the next such function:
+    there, hardly an address fits where it is and most fit at one shift. Interrupted addresses lie between others.
+    """
+    explained = code.landings(link) > Landing.INSIDE
+    strays = link[~explained]
     if len(strays) < _MIN_STRAYS:
         return 0, 0
+    rate = max(tally.chance / tally.total, 0.01)
+    # so many in a row that among all shifts and places one in a thousand traces would show them by chance
+    enough = 1 + math.ceil(math.log(1000 * 2 * _MAX_SHIFT / _MIN_SHIFT * len(link)) / -math.log(rate))
+    best = (0, 0)
+    for shift in _frequent_shifts(code, strays):
+        fits = code.landings(link + np.uint64(shift % 2**64)) > Landing.INSIDE
+        weight = np.where(explained, np.where(fits, 0, -2), np.where(fits, 1, -1))
+        sums = np.concatenate([[0], np.cumsum(weight)])
+        gain = int((sums - np.minimum.accumulate(sums)).max())
+        if gain >= max(_MIN_STRAYS, enough, best[1] + 1):
+            best = shift, gain
+    return best
+
+
+def _frequent_shifts(code: CodeMap, strays: Addrs) -> list[int]:
+    """The shifts that would explain most of the ``strays``."""
     strays = strays[:: -(-len(strays) // 512)]
     anchors = code.anchors()
     bounds = np.array([-_MAX_SHIFT, _MAX_SHIFT], np.int64).astype(np.uint64)
@@ -242,23 +264,10 @@ def _common_shift(code: CodeMap, link: Addrs) -> tuple[int, int]:
     number = np.maximum(last - first, 0)
     starts = np.cumsum(number) - number
     pick = np.arange(int(number.sum())) - np.repeat(starts, number) + np.repeat(first, number)
-    owner = np.repeat(np.arange(len(strays)), number)
-    shifts = (anchors[pick] - strays[owner]).astype(np.int64)
-    owner, shifts = owner[np.abs(shifts) >= _MIN_SHIFT], shifts[np.abs(shifts) >= _MIN_SHIFT]
-    values, votes = np.unique(shifts, return_counts=True)
-    if not len(votes):
-        return 0, 0
-    best = int(votes.argmax())
-    if votes[best] < max(_MIN_STRAYS, 0.5 * len(strays)):
-        return 0, 0
-    # What grew moved all that lies behind it: between addresses that were moved hardly one is where it was.
-    moved = np.searchsorted(link, strays[owner[shifts == values[best]]])
-    low, high = np.sort(moved)[[len(moved) // 10, -1 - len(moved) // 10]].tolist()
-    return (
-        (int(values[best]), int(votes[best]))
-        if 2 * np.count_nonzero(stray[low : high + 1]) > high + 1 - low
-        else (0, 0)
-    )
+    shifts = (anchors[pick] - np.repeat(strays, number)).astype(np.int64)
+    values, votes = np.unique(shifts[(shifts % _MIN_SHIFT == 0) & (shifts != 0)], return_counts=True)
+    chosen: list[int] = values[np.argsort(-votes, kind="stable")[:_MAX_SHIFTS]].tolist()
+    return chosen
 
 
 def _misfit(code: CodeMap, boot: BootAddresses) -> str:

@@ -64,9 +64,10 @@ def test_force_uses_it_and_says_so() -> None:
     assert [(finding.severity, finding.code) for finding in result.findings] == [(Severity.ERROR, "wrong-image")]
 
 
-def test_another_build_of_the_same_source_is_refused() -> None:
-    words = write_kernel(grow=(400, 48)).recorded(SLIDE, 60)
-    with pytest.raises(WrongImageError, match=r"another build"):
+@pytest.mark.parametrize("function", [20, 200, 400, 540])
+def test_another_build_of_the_same_source_is_refused(function: int) -> None:
+    words = write_kernel(grow=(function, 48)).recorded(SLIDE, 120)
+    with pytest.raises(WrongImageError, match=r"of 360 distinct code addresses"):
         fit(write_kernel(), words)
 
 
