@@ -64,8 +64,11 @@ def open(
     strict: bool = False,
     policy: Policy | None = None,
     uncommitted: bool = False,
+    ahead: bool = False,
 ) -> Trace:
     """Open a dump, raw or compressed, and walk its region; the keywords are the options of `rbdump parse`.
+
+    ``ahead`` reads the other sources in a thread while the region is walked.
 
     Raises InputError when the file cannot be read, NotARegionError when it holds no region. Sources are opened when
     they are first needed: SourceError then says that one cannot be used, WrongImageError that an image is not that of
@@ -85,7 +88,7 @@ def open(
         force=force,
         cache=cache,
     )
-    return open_trace(path, sources, offset=offset, strict=strict, policy=policy, uncommitted=uncommitted)
+    return open_trace(path, sources, offset=offset, strict=strict, policy=policy, uncommitted=uncommitted, ahead=ahead)
 
 
 def __getattr__(name: str) -> Any:

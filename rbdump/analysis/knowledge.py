@@ -11,13 +11,13 @@ Precedence, the first that knows decides:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from rbdump.analysis.sources import Sources
+from rbdump.analysis.sources import SourceFiles, Sources
 from rbdump.errors import SourceError, UsageError
 from rbdump.events.builtin import builtin_formats, choose_numbering
 from rbdump.events.catalog import Catalog
@@ -25,7 +25,7 @@ from rbdump.events.entries import Entries
 from rbdump.events.facts import Facts, no_addr
 from rbdump.events.rows import Memory
 from rbdump.events.score import require_fit, score_formats
-from rbdump.events.tracefs import Tracefs, load_tracefs
+from rbdump.events.tracefs import Tracefs
 from rbdump.events.variables import infer_variables
 from rbdump.findings import Finding, Severity
 from rbdump.ring import Region
@@ -57,7 +57,7 @@ def clock_counts_ns(clock: str | None) -> bool:
     return clock not in NOT_IN_NS
 
 
-def choose_clock(region: Region, given: str | None, tracefs: list[Tracefs]) -> str | None:
+def choose_clock(region: Region, given: str | None, tracefs: Sequence[Tracefs]) -> str | None:
     """The trace clock's name. UsageError if the user's is none."""
     known = {*CLOCKS, *NOT_IN_NS}
     if given is not None and given not in known:
@@ -65,37 +65,40 @@ def choose_clock(region: Region, given: str | None, tracefs: list[Tracefs]) -> s
     return given or region.clock_name or next((source.clock for source in tracefs if source.clock), None)
 
 
-def gather_knowledge(region: Region, entries: Entries, memory: Memory, sources: Sources) -> Knowledge:
-    """Open all sources and hold them against the region.
+def gather_knowledge(
+    region: Region, entries: Entries, memory: Memory, sources: Sources, files: SourceFiles
+) -> Knowledge:
+    """Hold the sources against the region; ``files`` are those of ``sources`` that were read already.
 
     SourceError when one cannot be used, WrongImageError when an image is another kernel's (unless forced).
     """
-    return _Gatherer(region, entries, memory, sources).gather()
+    return _Gatherer(region, entries, memory, sources, files).gather()
 
 
 class _Gatherer:
     """Opens sources one kind after the other, collecting findings."""
 
-    def __init__(self, region: Region, entries: Entries, memory: Memory, sources: Sources) -> None:
+    def __init__(self, region: Region, entries: Entries, memory: Memory, sources: Sources, files: SourceFiles) -> None:
         self.region = region
         self.entries = entries
         self.memory = memory
         self.sources = sources
+        self.files = files
         self.findings: list[Finding] = []
         self._words: tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]] | None = None
 
     def gather(self) -> Knowledge:
         region, sources = self.region, self.sources
-        clock = choose_clock(region, sources.clock, [])  # a clock that is none ends it before anything is opened
-        copies = self.open_tracefs()
+        copies = self.files.copies
         clock = choose_clock(region, sources.clock, copies)
+        self.check_copies()
         if sources.vmlinux:
             from rbdump.analysis.images import Images  # opens ELF files, which is slow to import
 
             images = Images.open(sources, region, self.words, self.findings)
         else:
             images = None
-        table = self.symbols() if sources.kallsyms is not None else images.table if images is not None else None
+        table = self.symbols() if self.files.listed is not None else images.table if images is not None else None
         texts = [copy.formats for copy in copies] + (images.formats if images is not None else [])
         for source in texts:
             fit = score_formats(
@@ -125,14 +128,12 @@ class _Gatherer:
         self.say_modules(table)
         return Knowledge(catalog, facts, table, saved, clock, self.findings)
 
-    def open_tracefs(self) -> list[Tracefs]:
-        copies = [load_tracefs(path) for path in self.sources.tracefs]
-        for copy in copies:
+    def check_copies(self) -> None:
+        for copy in self.files.copies:
             self.findings += copy.findings
             bits = 8 * (copy.long_size or self.region.abi.long_size)
             if bits != 8 * self.region.abi.long_size:
                 raise SourceError(f"{copy.path}: is of a {bits}-bit kernel, and the region is {self.region.abi}")
-        return copies
 
     def words(self) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
         """Words of the records that may be kernel addresses, and how often each occurs; found once."""
@@ -145,16 +146,14 @@ class _Gatherer:
     def symbols(self) -> SymbolTable | None:
         """The symbol list, moved to where the last boot had it if it is of another."""
         from rbdump.symbols.delta import BootAddresses
-        from rbdump.symbols.kallsyms_text import load_kallsyms
         from rbdump.symbols.verify import fit_list
 
-        path = self.sources.kallsyms
-        assert path is not None
-        listed = load_kallsyms(path)
+        listed = self.files.listed
+        assert listed is not None
         boot = BootAddresses.of_region(self.region)
         words, counts = self.words()
         table, found = fit_list(
-            listed, boot, words, counts, name=path, text_addr=self.sources.text_addr, force=self.sources.force
+            listed, boot, words, counts, name=listed.origin, text_addr=self.sources.text_addr, force=self.sources.force
         )
         self.findings += [*listed.findings, *found]
         return table
@@ -170,7 +169,9 @@ class _Gatherer:
             self.findings.append(Finding(Severity.WARNING, "modules-unknown", message))
 
 
-def _strings(copies: list[Tracefs], image_string: Callable[[int], str | None] | None) -> Callable[[int], str | None]:
+def _strings(
+    copies: Sequence[Tracefs], image_string: Callable[[int], str | None] | None
+) -> Callable[[int], str | None]:
     def string_at(addr: int) -> str | None:
         for copy in copies:
             if addr in copy.printk_formats:

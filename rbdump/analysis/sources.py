@@ -3,9 +3,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-__all__ = ["Sources"]
+from rbdump.events.tracefs import Tracefs, load_tracefs
+from rbdump.symbols.kallsyms_text import load_kallsyms
+from rbdump.symbols.table import SymbolTable
+
+__all__ = ["SourceFiles", "Sources", "read_ahead", "read_files"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,3 +39,25 @@ class Sources:
     """Use an image even if it does not fit the region."""
     cache: bool = True
     """Keep what is derived from images in the user's cache folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFiles:
+    """The sources that need no region to be read."""
+
+    copies: tuple[Tracefs, ...]
+    listed: SymbolTable | None
+
+
+def read_files(sources: Sources) -> SourceFiles:
+    """Read the copies of tracefs and the symbol list. SourceError when one cannot be used."""
+    copies = tuple(load_tracefs(path) for path in sources.tracefs)
+    return SourceFiles(copies, load_kallsyms(sources.kallsyms) if sources.kallsyms is not None else None)
+
+
+def read_ahead(sources: Sources) -> Callable[[], SourceFiles]:
+    """Begin to read them in a thread; the function that is returned waits for it, and raises what it raised."""
+    executor = ThreadPoolExecutor(1)
+    future = executor.submit(read_files, sources)
+    executor.shutdown(wait=False)
+    return future.result

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from rbdump.analysis.jobs import write_all, write_slices
 from rbdump.analysis.knowledge import Knowledge, choose_clock, clock_counts_ns, gather_knowledge
 from rbdump.analysis.selection import Selection
-from rbdump.analysis.sources import Sources
+from rbdump.analysis.sources import SourceFiles, Sources, read_ahead, read_files
 from rbdump.errors import NotARegionError
 from rbdump.events.choose import choose
 from rbdump.events.comms import TaskNames, task_names
@@ -112,12 +112,20 @@ def _title(epoch: int, committed: int) -> str:
 class Trace:
     """A region, walked, and what is known of the kernel that wrote it."""
 
-    def __init__(self, source: Input, region: Region, records: RecordTable, sources: Sources) -> None:
+    def __init__(
+        self,
+        source: Input,
+        region: Region,
+        records: RecordTable,
+        sources: Sources,
+        files: Callable[[], SourceFiles] | None = None,
+    ) -> None:
         self.source = source
         self.region = region
         self.records = records
         self.sources = sources
         self.memory = Memory(region.data, region.abi)
+        self._files = files or partial(read_files, sources)
         self._found: list[Finding] = []
 
     @property
@@ -139,7 +147,7 @@ class Trace:
     @cached_property
     def knowledge(self) -> Knowledge:
         """What the sources tell; opened when first asked for."""
-        return gather_knowledge(self.region, self.entries, self.memory, self.sources)
+        return gather_knowledge(self.region, self.entries, self.memory, self.sources, self._files())
 
     @cached_property
     def names(self) -> TaskNames:
@@ -323,12 +331,15 @@ def open_trace(
     strict: bool = False,
     policy: Policy | None = None,
     uncommitted: bool = False,
+    ahead: bool = False,
 ) -> Trace:
     """Open a dump and walk its region; `rbdump.open` documents the rest.
 
     ``offset``: where the region begins, else it is searched for. ``strict``: only what a kernel would have kept after
     a reboot, as ``policy`` names it (default: by layout). ``uncommitted``: records behind the last commit as well.
+    ``ahead``: read the other sources at the same time, in a thread.
     """
+    files = read_ahead(sources) if ahead else None
     source = load_input(path)
     try:
         region = open_region(source.data, offset=offset)
@@ -341,4 +352,4 @@ def open_trace(
     records = walk_region(region, policy=policy or (default_policy(region) if strict else None))
     if uncommitted:
         records = RecordTable.concatenate([records, walk_uncommitted(region)])
-    return Trace(source, region, records, sources)
+    return Trace(source, region, records, sources, files)

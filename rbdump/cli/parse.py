@@ -182,6 +182,7 @@ def parse(
         strict=strict or policy is not None,
         policy=policy.value if policy else None,
         uncommitted=uncommitted,
+        ahead=jobs > 1,
     )
     selection = rbdump.Selection(
         cpus=tuple(cpu or ()),

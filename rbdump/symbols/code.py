@@ -30,6 +30,8 @@ _SHIFTS = np.array([64 * k for k in range(-24, 25) if abs(k) > 4], np.int64).ast
 _MAX_PATCH_SITE = 32
 """A patch site lies behind at most this many bytes of prologue."""
 _MAX_TEXT = 256 << 20
+_LABELS = (b"__pfx_", b"__cfi_")
+"""Marks of the padding before a function, and of its type hash: nothing ever points there."""
 
 
 class Landing(IntEnum):
@@ -205,11 +207,11 @@ def _functions(symbols: SymbolData, start: int, end: int) -> Addrs:
     rows = np.arange(first, last)
     if symbols.types[rows].any():
         rows = rows[np.isin(symbols.types[rows], _TEXT_TYPES)]
-    # __pfx_NAME marks the padding before a function, __cfi_NAME its type hash: nothing ever points there
     names = symbols.names
     octets = np.frombuffer(names.blob or b"\0\0", np.uint8)
-    begin = np.minimum(names.starts[rows], len(octets) - 2)
-    suspects = np.flatnonzero((octets[begin] == ord("_")) & (octets[begin + 1] == ord("_")))
-    labels = [i for i in suspects.tolist() if names.raw(int(rows[i])).startswith((b"__pfx_", b"__cfi_"))]
-    found: Addrs = np.unique(symbols.addrs[np.delete(rows, labels)])
+    size = len(_LABELS[0])
+    begin = np.minimum(names.starts[rows], max(len(octets) - size, 0))
+    heads = octets[begin[:, None] + np.arange(min(size, len(octets)))]
+    labels = np.isin(np.ascontiguousarray(heads).view(f"S{heads.shape[1]}").ravel(), _LABELS)
+    found: Addrs = np.unique(symbols.addrs[rows[~labels]])
     return found

@@ -22,6 +22,8 @@ _ENTRY = 8
 """Bytes of struct trace_entry, which holds no address."""
 _MAX_WORDS = 1 << 18
 """Words looked at; more of them would say the same. Records are taken from all of the table, evenly."""
+_MAX_RECORDS = 1 << 16
+"""Records looked at, taken evenly as well."""
 _MAX_RECORD_WORDS = 512
 """Words looked at in one record: a stack trace has at most 128 or so."""
 _PLACES = 64
@@ -38,6 +40,7 @@ def kernel_words(data: npt.NDArray[np.uint8], abi: Abi, records: RecordTable) ->
     those from 2**32 on. Places of an event whose words are mostly others are left out.
     """
     rows = np.flatnonzero(records.epoch == 0)
+    rows = rows[:: -(-len(rows) // _MAX_RECORDS) or 1]
     offsets = records.offset[rows]
     counts = np.clip((records.length[rows] - _ENTRY - abi.long_size) // 4 + 1, 0, _MAX_RECORD_WORDS).astype(np.int64)
     keep = (counts > 0) & (offsets >= 0) & (offsets + _ENTRY + 4 * (counts - 1) + abi.long_size <= len(data))
