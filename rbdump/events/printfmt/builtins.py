@@ -94,6 +94,20 @@ def _minimum_as(op: str) -> Callable[[Context, Nodes], Value]:
     return handler
 
 
+def _words(yes: str, no: str) -> Callable[[Context, Nodes], Value]:
+    """A function of include/linux/string_choices.h."""
+
+    def handler(ev: Context, args: Nodes) -> Value:
+        return ev.value(n.Cond(args[0], n.String(yes), n.String(no)))
+
+    return handler
+
+
+def _plural(ev: Context, args: Nodes) -> Value:
+    one = n.Number(1, ev.types.int)
+    return ev.value(n.Cond(n.Binary("==", args[0], one), n.String(""), n.String("s")))
+
+
 def _is_err(ev: Context, args: Nodes) -> Value:
     value = integers.convert(ev.code, ev.integer(args[0]), ev.types.ulong)
     limit = Int(ev.types.ulong, wrap(-4095, ev.types.ulong))
@@ -175,6 +189,7 @@ HANDLERS: dict[str, Callable[[Context, Nodes], Value]] = {
     "max_t": _minimum_as(">"),
     "IS_ERR": _is_err,
     "IS_ERR_VALUE": _is_err,
+    "str_plural": _plural,
     "usb_decode_ctrl": _decoder(decoders.usb_control, 5, 2),
     "mc_event_error_type": _decoder(decoders.mc_event_error_type, 1, 0),
     "blk_op_str": _decoder(decoders.blk_op, 1, 0),
@@ -186,6 +201,13 @@ HANDLERS: dict[str, Callable[[Context, Nodes], Value]] = {
     "dwc3_ep_cmd_status_string": _decoder(decoders.dwc3_ep_command_status, 1, 0),
     "dwc3_gadget_generic_cmd_status_string": _decoder(decoders.dwc3_generic_command_status, 1, 0),
 }
+for _yes, _no in (
+    ("enable", "disable"), ("enabled", "disabled"), ("hi", "lo"), ("high", "low"), ("read", "write"), ("on", "off"),
+    ("yes", "no"), ("up", "down"), ("true", "false"), ("assert", "deassert"), ("input", "output"),
+    ("connect", "disconnect"), ("connected", "disconnected"),
+):  # fmt: skip
+    HANDLERS[f"str_{_yes}_{_no}"] = _words(_yes, _no)
+    HANDLERS[f"str_{_no}_{_yes}"] = _words(_no, _yes)
 for _name in ("pte", "pmd", "pud", "p4d", "pgd"):
     HANDLERS[f"{_name}_val"] = HANDLERS[f"native_make_{_name}"] = HANDLERS[f"__{_name}"] = _same
 for _size in (2, 4, 8):

@@ -20,6 +20,7 @@ INTEGERS: list[tuple[str, dict[str, Any], str]] = [
     ('"%llx", REC->a', {"int a": -1}, "ffffffffffffffff"),
     ('"%hhd %hhu %hd %hx", REC->a, REC->a, REC->a, REC->a', {"int a": 0x1FFFE}, "-2 254 -2 fffe"),
     ('"%#x|%#x|%#X", REC->a, 0, REC->a', {"int a": 171}, "0xab|0x0|0XAB"),
+    ('"{0x%lx} 0x%x%x|%x%#x0x%s", REC->a, REC->a, 0, REC->a, REC->a, "z"', {"int a": 171}, "{0xab} 0xab0|ab0xab0xz"),
     ('"%#o|%#o|%o", REC->a, 0, REC->a', {"int a": 8}, "010|0|10"),
     ('"%5d|%-5d|%05d|%+d|% d", REC->a, REC->a, REC->a, REC->a, REC->a', {"int a": 42}, "   42|42   |00042|+42| 42"),
     ('"%+u|% x", REC->a, REC->a', {"int a": 42}, "42|2a"),
