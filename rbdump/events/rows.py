@@ -12,6 +12,7 @@ import numpy.typing as npt
 from numpy.lib.stride_tricks import as_strided
 
 from rbdump.abi import Abi
+from rbdump.errors import SourceError
 
 __all__ = ["Memory", "Rows"]
 
@@ -37,7 +38,12 @@ class Memory:
         return view
 
     def integers(self, offsets: Offsets, size: int, *, signed: bool) -> npt.NDArray[np.generic]:
-        """Integers of ``size`` bytes at ``offsets``, in native byte order. IndexError outside the input."""
+        """Integers of ``size`` bytes at ``offsets``, in native byte order. IndexError outside the input.
+
+        SourceError for a size that no integer has: a format says where and how wide a field is.
+        """
+        if size not in (1, 2, 4, 8):
+            raise SourceError(f"a format has an integer field of {size} bytes, and integers have 1, 2, 4 or 8")
         wanted = self.abi.dtype(size, signed=signed)
         return self._view(wanted)[offsets].astype(wanted.newbyteorder("="), copy=False)
 
@@ -64,8 +70,8 @@ class Rows:
     def __len__(self) -> int:
         return len(self.offset)
 
-    def select(self, rows: npt.NDArray[np.generic]) -> Rows:
-        """The rows that a mask or an index array chooses."""
+    def select(self, rows: npt.NDArray[np.generic] | slice) -> Rows:
+        """The rows that a mask, an index array or a slice chooses."""
         return Rows(self.memory, self.offset[rows], self.length[rows])
 
     def integers(self, field_offset: int, size: int, *, signed: bool) -> npt.NDArray[np.generic]:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rbdump.errors import SourceError
 from rbdump.events.catalog import Catalog
 from rbdump.events.entries import TRACE_ENTRY_SIZE, Entries
 from rbdump.events.facts import Facts
@@ -25,7 +26,7 @@ from rbdump.findings import Finding, Severity
 from rbdump.render import devices, funcgraph, function, latency, prints, stacks, switches
 from rbdump.render.dynamic import is_dynamic, probe_renderer, synthetic_renderer
 from rbdump.render.fields import RawStyle, fields_renderer
-from rbdump.render.group import Group, MissingField, Renderer, tails
+from rbdump.render.group import Group, MissingField, Renderer, bounded, tails
 from rbdump.render.reader import Reader, reader_facts
 from rbdump.render.style import Style
 from rbdump.render.syscalls import syscall_renderer
@@ -33,6 +34,7 @@ from rbdump.render.syscalls import syscall_renderer
 __all__ = ["Bodies", "LastBoot", "unknown_events"]
 
 _IDS_SAID = 12
+_MESSAGE_LIMIT = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,19 @@ class Bodies:
             found = self._renderers[event_id] = self._choose(event_id)
         renderer, least = found
         group = Group(entries.rows(self._memory, index), entries, index, leaf)
+        try:
+            return self._rendered(event_id, renderer, least, group)
+        except (SourceError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+            # the rest of the trace must not suffer from one format that nobody thought of
+            fmt = self._catalog.get(event_id)
+            if fmt is None:
+                raise
+            words = str(error) if isinstance(error, SourceError) else f"its renderer fails ({error!r})"
+            self._say(fmt, "renderer-failed", f"{words}; it is printed as its fields")
+            self._renderers[event_id] = fields_renderer(fmt, self._facts, self._raw_style), 0
+            return self._renderers[event_id][0](group)
+
+    def _rendered(self, event_id: int, renderer: Renderer, least: int, group: Group) -> list[str]:
         short: npt.NDArray[np.bool_] = group.rows.length < least
         if not short.any():
             return renderer(group)
@@ -172,7 +187,7 @@ class Bodies:
         compiled = compile_print_fmt(fmt, self._facts)
         if compiled.notes:
             self._say(fmt, "print-fmt-incomplete", "; ".join(compiled.notes))
-        return lambda group: compiled(group.rows)
+        return lambda group: bounded(compiled, group.rows)
 
     def _builtin(self, fmt: EventFormat) -> Renderer | None:
         """The printer of one of ftrace's own events; None for those that the kernel has none for."""
@@ -232,6 +247,8 @@ class Bodies:
     def _say(self, fmt: EventFormat, code: str, message: str, **where: Any) -> None:
         if (fmt.id, code) not in self._said:
             self._said.add((fmt.id, code))
+            if len(message) > _MESSAGE_LIMIT:  # it may quote the format
+                message = f"{message[: _MESSAGE_LIMIT // 2]} ... {message[-_MESSAGE_LIMIT // 2 :]}"
             text = f"{fmt.system}:{fmt.name}: {message}"
             self.findings.append(Finding(Severity.WARNING, code, text, **where))
 

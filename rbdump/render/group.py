@@ -14,7 +14,12 @@ from rbdump.events.entries import Entries
 from rbdump.events.format import EventFormat, Field
 from rbdump.events.rows import Rows
 
-__all__ = ["Group", "MissingField", "Renderer", "column", "field_named", "memo", "tails", "text_of"]
+__all__ = ["Group", "MissingField", "Renderer", "bounded", "column", "cut", "field_named", "memo", "tails", "text_of"]
+
+_LINE_LIMIT = 8156
+"""Characters that a kernel can print of one event: what its struct trace_seq holds (TRACE_SEQ_BUFFER_SIZE)."""
+_FIRST_ROWS = 4096
+_ROOM = 32 << 20
 
 
 class MissingField(Exception):
@@ -71,6 +76,26 @@ def tails(rows: Rows, field_offset: int) -> list[bytes]:
     begin = (rows.offset + field_offset).tolist()
     end = (rows.offset + rows.length).tolist()
     return [bytes(data[first:last]) for first, last in zip(begin, end, strict=True)]
+
+
+def cut(text: str) -> str:
+    """A body that is too long for a kernel to print, its begin and the kernel's words for that; others as they are."""
+    return text if len(text) <= _LINE_LIMIT else f"{text[:_LINE_LIMIT]}[LINE TOO BIG]\n"
+
+
+def bounded(render: Callable[[Rows], list[str]], rows: Rows) -> list[str]:
+    """The bodies that ``render`` gives; where they are long, of some rows at a time and none longer than a kernel's.
+
+    A format may ask for blanks or numbers without end, and a slice has many rows.
+    """
+    texts: list[str] = []
+    step = _FIRST_ROWS
+    while len(texts) < len(rows):
+        part = render(rows if step >= len(rows) else rows.select(slice(len(texts), len(texts) + step)))
+        longest = max(map(len, part))
+        texts += part if longest <= _LINE_LIMIT else map(cut, part)
+        step = max(1, _ROOM // max(longest, 1))
+    return texts
 
 
 class _Memo(dict[Any, str]):

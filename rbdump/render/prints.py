@@ -10,7 +10,7 @@ from __future__ import annotations
 from rbdump.events.facts import Facts
 from rbdump.events.format import EventFormat
 from rbdump.render.bprintf import bprintf
-from rbdump.render.group import Group, Renderer, column, field_named, memo, tails, text_of
+from rbdump.render.group import Group, Renderer, column, cut, field_named, memo, tails, text_of
 
 __all__ = ["bprint_renderer", "bputs_renderer", "print_renderer", "raw_data_renderer"]
 
@@ -59,7 +59,7 @@ def bprint_renderer(fmt: EventFormat, facts: Facts) -> Renderer:
             if template is None:
                 body = f"(format at {fmt_addr:#x} is not known) args={args.hex()}\n"
             else:
-                body = bprintf(template, args, facts)
+                body = cut(bprintf(template, args, facts))
             texts.append(heads[addr] + body)
         return texts
 

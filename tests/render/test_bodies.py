@@ -86,3 +86,47 @@ def test_short_records_of_every_event_of_ftrace() -> None:
                 text.endswith("\n") or event_id in (5, 6, 14) for text in render([Rec(event_id, 1, bytes(size))])
             )
     assert formats.get(1) is not None
+
+
+def test_a_renderer_that_fails_costs_its_own_event_alone() -> None:
+    """No integer has three bytes: the format file is damaged."""
+    call = format_text("sys_enter_dup", 303, ("int __syscall_nr", 8, 4, 1), ("u64 fd", 16, 3, 0))
+    records = [rec(300, 1), Rec(303, 1, bytes(16)), rec(300, 2), Rec(303, 1, bytes(16))]
+    entries, memory = pack(records)
+    bodies = Bodies(catalog([*EVENTS, ("syscalls", call)]), facts_of(), OLD, memory)
+    fields = "sys_enter_dup: __syscall_nr=0x0 (0) fd=<INVALID-SIZE>\n"
+    assert bodies.render(entries) == ["number: n=1\n", fields, "number: n=2\n", fields]
+    assert [finding.code for finding in bodies.findings] == ["renderer-failed"]
+    assert "3 bytes" in bodies.findings[0].message
+
+
+def test_no_line_is_longer_than_a_kernel_can_print() -> None:
+    long = format_text("long", 304, ("int n", 8, 4, 1)).replace('""', '"' + "%4000d" * 12 + '"' + ", REC->n" * 12)
+    wide = format_text("wide", 305, ("int n", 8, 4, 1)).replace('""', '"' + "%4000d" * 20 + '"' + ", REC->n" * 20)
+    entries, memory = pack([rec(304, n) for n in range(4200)] + [rec(305, 7)])
+    bodies = Bodies(catalog([("test", long), ("test", wide)]), facts_of(), OLD, memory)
+    lines = bodies.render(entries)
+    assert lines[4199].startswith("long: ")
+    assert lines[4199][6:8156].split() == ["4199", "4199"]
+    assert all(line.endswith("[LINE TOO BIG]\n") and len(line) == 8156 + 15 for line in lines[:-1])
+    assert lines[-1] == "wide: n=0x7 (7)\n"
+    assert [finding.code for finding in bodies.findings] == ["print-fmt-unsupported"]
+
+
+def test_what_a_finding_quotes_is_cut() -> None:
+    huge = format_text("huge", 306, ("int n", 8, 4, 1)).replace('""', f'"%d", {"9" * 20000}')
+    digits = format_text("digits", 307, ("int n", 8, 4, 1)).replace('""', f'"%{"9" * 6000}d", REC->n')
+    entries, memory = pack([rec(306, 1), rec(307, 1)])
+    bodies = Bodies(catalog([("test", huge), ("test", digits)]), facts_of(), OLD, memory)
+    assert bodies.render(entries) == ["huge: n=0x1 (1)\n", "digits: n=0x1 (1)\n"]
+    assert [finding.code for finding in bodies.findings] == ["print-fmt-unsupported"] * 2
+    assert all(len(finding.message) < 500 for finding in bodies.findings)
+
+
+def test_no_record_reaches_as_far_as_a_format_may_point() -> None:
+    far = format_text("far", 308, ("__data_loc u8[] raw", 8, 4, 0))
+    far = far.replace('""', '"%d", ((u8 *)__get_dynamic_array(raw))[9223372036854775807]')
+    entries, memory = pack([Rec(308, 1, struct.pack("<I", 1 << 16 | 12) + b"abcd")])
+    bodies = Bodies(catalog([("test", far)]), facts_of(), OLD, memory)
+    assert bodies.render(entries) == ["far: raw=61\n"]
+    assert [finding.code for finding in bodies.findings] == ["print-fmt-unsupported"]

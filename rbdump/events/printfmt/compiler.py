@@ -24,7 +24,7 @@ from rbdump.events.printfmt.nodes import UnsupportedPrintFmt
 from rbdump.events.printfmt.parser import parse_print_fmt
 from rbdump.events.printfmt.placement import placed
 from rbdump.events.printfmt.plan import Part, Render, Segment, SpanMemo, choose_segments
-from rbdump.events.printfmt.template import parse_template
+from rbdump.events.printfmt.template import Conversion, parse_template
 from rbdump.events.printfmt.values import Code
 from rbdump.events.rows import Rows
 from rbdump.events.variables import PAGE_SIZE
@@ -33,6 +33,7 @@ __all__ = ["PrintFmt", "compile_print_fmt"]
 
 _LEARN = 512
 _LIMIT = 1 << 18
+_LINE_LIMIT = 1 << 16
 
 
 def compile_print_fmt(fmt: EventFormat, facts: Facts) -> PrintFmt:
@@ -58,7 +59,10 @@ class PrintFmt:
         template, args = parse_print_fmt(fmt.print_fmt, self._types)
         left = list(args)
         parts: list[Part] = []
-        for part in parse_template(template):
+        conversions = parse_template(template)
+        if _least_length(conversions) > _LINE_LIMIT:
+            raise UnsupportedPrintFmt(f"it prints lines of more than {_LINE_LIMIT} characters, and no kernel can")
+        for part in conversions:
             if isinstance(part, str):
                 parts.append(part)
                 continue
@@ -128,6 +132,20 @@ class PrintFmt:
         self.__source__ = "\n".join([*remembered, source])
         render: Render = names["render"]  # type: ignore[assignment]
         return render
+
+
+def _least_length(parts: Sequence[str | Conversion]) -> int:
+    """Characters that a template prints at least, or may where the record holds the width."""
+    length = 0
+    for part in parts:
+        if isinstance(part, str):
+            length += len(part)
+            continue
+        for size in (part.width, part.precision if part.letter != "s" else None):
+            length += (
+                1 if size is None else runtime.WIDTH_LIMIT if isinstance(size, str) else min(size, runtime.WIDTH_LIMIT)
+            )
+    return length
 
 
 def _joined(parts: Sequence[Part]) -> list[Part]:

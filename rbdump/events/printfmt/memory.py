@@ -27,6 +27,8 @@ __all__ = [
 ]
 
 _INTEGER_SIZES = (1, 2, 4, 8)
+_RECORD_LIMIT = 1 << 16
+"""Bytes of the largest sub-buffer: no record holds more."""
 
 
 def field_type(ev: Context, field: Field) -> CType:
@@ -83,6 +85,8 @@ def _shifted(ev: Context, of: Mem, count: Int, op: str = "+") -> Mem:
     size = of.elem.size or (1 if of.elem.kind in ("void", "int") else 0)
     if not size:
         raise UnsupportedPrintFmt(f"the size of {of.elem.name or 'the elements'} is not known")
+    if count.const is not None and abs(size * count.const) > _RECORD_LIMIT:
+        raise UnsupportedPrintFmt(f"something outside of {of.name or 'the record'} is read")
     if count.const is not None and isinstance(of.offset, int):
         step = size * count.const * (1 if op == "+" else -1)
         avail: int | str = of.avail - step if isinstance(of.avail, int) else ev.code.let(f"{of.avail} - {step}", "a")

@@ -28,7 +28,7 @@ class Conversion:
 
 
 _CONVERSION = re.compile(
-    r"%(?P<flags>[-+ #0]*)(?P<width>\d+|\*)?(?:\.(?P<precision>\d+|\*)?)?"
+    r"%(?P<flags>[-+ #0]*)(?P<width>[0-9]{1,9}|\*)?(?:\.(?P<precision>[0-9]{1,9}|\*)?)?"
     r"(?P<length>hh|h|ll|l|L|z|Z|t|q)?(?P<letter>[a-zA-Z%])"
 )
 _EXTENSION = re.compile(r"[A-Za-z0-9]*")
