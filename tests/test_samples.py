@@ -77,6 +77,14 @@ def test_raw_fields_of_strict_equal_lastboot_txt(folder: Path) -> None:
     assert lines == kernel_lines(folder / "lastboot.txt.xz", ignore_comm=True)
 
 
+def test_raw_fields_of_a_kernel_that_does_not_move_are_its_print_fmts() -> None:
+    hashed = re.compile(r"\b((?:hrtimer|timer|work|workqueue|function|struct)[= ])[0-9a-f]{8}\b")
+    folder = SAMPLES / "armhf-6.12.107-sched"
+    ours = plain(open_sample(folder).lines(raw_fields=True), ignore_comm=True)
+    kernel = kernel_lines(folder / "lastboot.txt.xz", ignore_comm=True)
+    assert [hashed.sub(r"\1?", line) for line in ours] == [hashed.sub(r"\1?", line) for line in kernel]
+
+
 @pytest.mark.parametrize(
     "folder", [folder for folder in FOLDERS if folder.name.endswith("consumed")], ids=lambda folder: folder.name
 )

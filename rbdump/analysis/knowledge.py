@@ -21,7 +21,7 @@ from rbdump.analysis.sources import SourceFiles, Sources
 from rbdump.errors import SourceError, UsageError
 from rbdump.events.builtin import builtin_formats, choose_numbering
 from rbdump.events.catalog import Catalog
-from rbdump.events.entries import Entries
+from rbdump.events.entries import TRACE_ENTRY_SIZE, Entries
 from rbdump.events.facts import Facts, no_addr
 from rbdump.events.rows import Memory
 from rbdump.events.score import require_fit, score_formats
@@ -37,6 +37,8 @@ __all__ = ["Knowledge", "choose_clock", "clock_counts_ns", "gather_knowledge"]
 
 NOT_IN_NS = frozenset({"counter", "uptime", "x86-tsc", "ppc-tb"})
 """Trace clocks that count something else than nanoseconds (trace_clocks[] in kernel/trace/trace.c)."""
+TRACE_FN = 1
+"""Id of function events, in every kernel; their ip follows the trace_entry."""
 
 
 @dataclass(slots=True)
@@ -164,9 +166,25 @@ class _Gatherer:
         if missing and self.sources.modules is None:
             message = f"addresses in modules stay without a name: {', '.join(missing)} (--modules DIR names them)"
             self.findings.append(Finding(Severity.WARNING, "modules-unresolved", message))
+        elif not missing and table is not None:
+            self.say_functions(table)
         if self.sources.modules is not None and not self.region.modules:
             message = "--modules is of no use: the region does not say which modules were loaded, nor where"
             self.findings.append(Finding(Severity.WARNING, "modules-unknown", message))
+
+    def say_functions(self, table: SymbolTable) -> None:
+        """Traced functions that no symbol covers; where the region does not list modules, this is how they show."""
+        word = self.region.abi.long_size
+        at = np.flatnonzero((self.entries.id == TRACE_FN) & (self.entries.records.length >= TRACE_ENTRY_SIZE + word))
+        rows = self.entries.rows(self.memory, at)
+        functions = np.unique(rows.integers(TRACE_ENTRY_SIZE, word, signed=False))
+        unnamed = int((table.nearest(functions)[0] < 0).sum())
+        if unnamed:
+            message = (
+                f"{unnamed} of {len(functions)} traced functions have no name, those of modules perhaps "
+                "(--kallsyms of that boot names them)"
+            )
+            self.findings.append(Finding(Severity.WARNING, "functions-unnamed", message))
 
 
 def _strings(

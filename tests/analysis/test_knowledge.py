@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is said of modules whose symbols are not at hand, and of a clock that nobody names."""
+
+from __future__ import annotations
+
+import lzma
+from pathlib import Path
+
+import pytest
+
+import rbdump
+
+
+def without_modules(samples: Path, sample: str, tmp_path: Path) -> str:
+    lines = lzma.decompress((samples / sample / "kallsyms.xz").read_bytes()).splitlines(keepends=True)
+    path = tmp_path / "kallsyms"
+    path.write_bytes(b"".join(line for line in lines if b"\t[" not in line))
+    return str(path)
+
+
+def codes(trace: rbdump.Trace) -> list[str]:
+    list(trace.lines(rbdump.Selection(last=1)))
+    return [finding.code for finding in trace.findings]
+
+
+def test_modules_of_the_scratch_without_symbols(samples: Path, tmp_path: Path) -> None:
+    region = str(samples / "7.3.4-modules" / "region.bin.xz")
+    bare = rbdump.open(region, kallsyms=without_modules(samples, "7.3.4-modules", tmp_path))
+    assert codes(bare).count("modules-unresolved") == 1
+    whole = rbdump.open(region, kallsyms=str(samples / "7.3.4-modules" / "kallsyms.xz"))
+    assert "modules-unresolved" not in codes(whole)
+
+
+def test_functions_without_symbols_where_the_region_lists_no_modules(samples: Path, tmp_path: Path) -> None:
+    region = str(samples / "6.12.43-modules" / "region.bin.xz")
+    bare = rbdump.open(region, kallsyms=without_modules(samples, "6.12.43-modules", tmp_path))
+    assert codes(bare).count("functions-unnamed") == 1
+    whole = rbdump.open(region, kallsyms=str(samples / "6.12.43-modules" / "kallsyms.xz"))
+    assert "functions-unnamed" not in codes(whole)
+
+
+def test_a_folder_of_modules_is_of_no_use_without_their_addresses(samples: Path, tmp_path: Path) -> None:
+    trace = rbdump.open(str(samples / "6.12.43-sched" / "region.bin.xz"), modules=str(tmp_path))
+    assert "modules-unknown" in codes(trace)
+
+
+@pytest.mark.parametrize(
+    ("sample", "clock", "assumed", "in_ns"),
+    [
+        ("6.12.43-sched", None, True, True),
+        ("6.12.43-sched", "counter", False, False),
+        ("7.3.4-sched", None, False, True),
+    ],
+)
+def test_the_clock(samples: Path, sample: str, clock: str | None, assumed: bool, in_ns: bool) -> None:
+    trace = rbdump.open(str(samples / sample / "region.bin.xz"), clock=clock)
+    assert ("clock-assumed" in codes(trace)) == assumed
+    assert trace.in_ns == in_ns
+    last = next(iter(trace.lines(rbdump.Selection(last=1))))
+    assert ("." in last.split("]")[1].split(": ")[0][6:]) == in_ns
