@@ -91,7 +91,8 @@ def bounded(render: Callable[[Rows], list[str]], rows: Rows) -> list[str]:
     texts: list[str] = []
     step = _FIRST_ROWS
     while len(texts) < len(rows):
-        part = render(rows if step >= len(rows) else rows.select(slice(len(texts), len(texts) + step)))
+        done = len(texts)
+        part = render(rows if step >= len(rows) and not done else rows.select(slice(done, done + step)))
         longest = max(map(len, part))
         texts += part if longest <= _LINE_LIMIT else map(cut, part)
         step = max(1, _ROOM // max(longest, 1))

@@ -27,6 +27,10 @@ def test_rows_keep_their_order() -> None:
     assert render([], EVENTS) == []
 
 
+def test_many_rows_of_one_event() -> None:
+    assert render([rec(300, n) for n in range(9000)], EVENTS) == [f"number: n={n}\n" for n in range(9000)]
+
+
 def test_unknown_events_show_their_bytes() -> None:
     assert render([Rec(999, 1, b"\x01\x02\x03\x04"), Rec(999, 1)], EVENTS) == [
         "id=999 (no format) raw=01020304\n",
