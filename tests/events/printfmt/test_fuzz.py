@@ -111,8 +111,8 @@ WILD = [
     '"%s", __print_hex_dump("x", 2, 99999999999, 77777, __get_dynamic_array(a), REC->i, 1)',
     '"%s", __print_hex_str(__get_dynamic_array(a), REC->u)', '"%s", __print_symbolic(REC->l, { -1, "a" }, { 1, "b" })',
     '"%s", __print_flags(REC->q, "|", { 1, "a" }, { 0x8000000000000000ULL, "z" })', '"%pe", (void *)REC->l',
-    '"%ptTs", &REC->l', '"%99999999999d", REC->i', '"%.99999999999d", REC->i', '"%099999999999p", REC->p',
-    '"%99999999999s", REC->s', '"%*pb", 99999999, __get_dynamic_array(a)', '"%ho %hhx %#o", REC->i, REC->l, REC->i',
+    '"%ptTs", &REC->l', '"%999999999d", REC->i', '"%.999999999d", REC->i', '"%0999999999p", REC->p',
+    '"%999999999s", REC->s', '"%*pb", 99999999, __get_dynamic_array(a)', '"%ho %hhx %#o", REC->i, REC->l, REC->i',
 ]  # fmt: skip
 
 
