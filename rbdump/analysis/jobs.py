@@ -60,7 +60,7 @@ def write_slices(fd: int, count: int, render: Render, report: Report, jobs: int 
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
     found: list[Any] = []
-    for answer in (json.loads(reply) for reply in replies if reply):
+    for answer in (json.loads(reply) for reply, status in zip(replies, ended, strict=True) if reply and not status):
         if "error" in answer:
             raise OutputError(answer["error"])
         found += answer["report"]

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
+from threading import Thread
 
 from rbdump.events.tracefs import Tracefs, load_tracefs
 from rbdump.symbols.kallsyms_text import load_kallsyms
@@ -56,8 +58,19 @@ def read_files(sources: Sources) -> SourceFiles:
 
 
 def read_ahead(sources: Sources) -> Callable[[], SourceFiles]:
-    """Begin to read them in a thread; the function that is returned waits for it, and raises what it raised."""
-    executor = ThreadPoolExecutor(1)
-    future = executor.submit(read_files, sources)
-    executor.shutdown(wait=False)
+    """Begin to read them in a thread; the function that is returned waits for it, and raises what it raised.
+
+    Nobody waits for the thread when something else ends the run. Standard input is left to the region first.
+    """
+    if "-" in (*sources.tracefs, sources.kallsyms):
+        return partial(read_files, sources)
+    future: Future[SourceFiles] = Future()
+
+    def read() -> None:
+        try:
+            future.set_result(read_files(sources))
+        except BaseException as error:
+            future.set_exception(error)
+
+    Thread(target=read, daemon=True).start()
     return future.result

@@ -231,3 +231,13 @@ def test_nobody_reads_stderr(raw: Path, redirection: str) -> None:
     )
     assert (done.returncode, done.stdout) == (ExitStatus.OK, whole.stdout)
     assert whole.stderr
+
+
+def test_an_error_does_not_wait_for_a_source_that_is_still_read(tmp_path: Path) -> None:
+    fifo, text = tmp_path / "kallsyms", tmp_path / "text"
+    os.mkfifo(fifo)
+    text.write_bytes(b"no region\n" * 1000)
+    with subprocess.Popen(
+        command("parse", text, "--jobs", "2", "--kallsyms", fifo), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.wait(timeout=30) == ExitStatus.NOT_A_REGION  # nobody ever writes into the pipe
