@@ -151,7 +151,9 @@ def _decompress(raw: memoryview, kind: str, limit: int) -> tuple[bytearray, list
             del out[limit:]
             text = f"the {kind} stream holds more than {limit} bytes; the rest was left out"
             return out, [_damaged("compressed-input-too-large", text)]
-        if not piece and not chunk and not stream.eof:
+        # zstd gives nothing once, and then asks for input, where the last piece was just as long as it might be
+        stuck = position >= len(raw) or not stream.needs_input
+        if not piece and not chunk and stuck and not stream.eof:
             text = f"the {kind} stream ends in the middle; {len(out)} bytes could be decompressed"
             return out, [_damaged("compressed-input-truncated", text)]
 

@@ -50,6 +50,18 @@ def test_compressed_input_is_known_by_its_first_bytes(tmp_path: Path, kind: str)
 
 
 @pytest.mark.parametrize("kind", COMPRESSORS)
+def test_steps_of_any_size_give_all(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A piece may be just as long as it may be at most, with more input to come: nothing follows it, and it is no end."""
+    payload = bytes(range(256)) * 1600
+    packed = write(tmp_path, COMPRESSORS[kind](payload))
+    monkeypatch.setattr("rbdump.inputs._STEP_OUT", 1 << 17)
+    for step in range(1, os.path.getsize(packed) + 1, 5 if kind == "gzip" else 1):
+        monkeypatch.setattr("rbdump.inputs._STEP_IN", step)
+        source = load_input(packed)
+        assert (len(source.data), source.findings) == (len(payload), []), step
+
+
+@pytest.mark.parametrize("kind", COMPRESSORS)
 def test_members_one_after_the_other(tmp_path: Path, kind: str) -> None:
     pack = COMPRESSORS[kind]
     source = load_input(write(tmp_path, pack(PAYLOAD) + pack(b"second") + pack(b"third")))
