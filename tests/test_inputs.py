@@ -51,7 +51,7 @@ def test_compressed_input_is_known_by_its_first_bytes(tmp_path: Path, kind: str)
 
 @pytest.mark.parametrize("kind", COMPRESSORS)
 def test_steps_of_any_size_give_all(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A piece may be just as long as it may be at most, with more input to come: nothing follows it, and it is no end."""
+    """A piece may be just as long as the greatest, with more input to come: nothing follows, and it is no end."""
     payload = bytes(range(256)) * 1600
     packed = write(tmp_path, COMPRESSORS[kind](payload))
     monkeypatch.setattr("rbdump.inputs._STEP_OUT", 1 << 17)
