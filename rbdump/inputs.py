@@ -28,10 +28,22 @@ if TYPE_CHECKING or sys.version_info < (3, 14):
 else:
     from compression import zstd
 
-__all__ = ["DECOMPRESSED_LIMIT", "Input", "describe", "load_input", "load_source", "map_source", "open_bytes"]
+__all__ = [
+    "DECOMPRESSED_LIMIT",
+    "SIDE_FILE_LIMIT",
+    "Input",
+    "describe",
+    "load_input",
+    "load_source",
+    "map_source",
+    "open_bytes",
+]
 
 DECOMPRESSED_LIMIT = 4 << 30
 """Most bytes that one compressed input may become (the rest is left out, with a finding) and that a pipe may give."""
+
+SIDE_FILE_LIMIT = 512 << 20
+"""Bytes that are decompressed of a file beside the region; the symbols of the largest kernels take 30 MB of text."""
 
 _STEP_IN = 1 << 16
 _STEP_OUT = 1 << 20
@@ -230,7 +242,7 @@ def map_source(path: str) -> npt.NDArray[np.uint8]:
 
 def open_bytes(path: str) -> bytes:
     """The whole of a small file beside the region, decompressed. SourceError when unreadable or cut off."""
-    source = load_source(path)
+    source = load_source(path, limit=SIDE_FILE_LIMIT)
     for finding in source.findings:
         if finding.severity is Severity.ERROR:
             raise SourceError(f"{path}: {finding.message}")

@@ -182,3 +182,11 @@ def test_pipe_by_name() -> None:
 )
 def test_describe(data: bytes, words: str) -> None:
     assert describe(np.frombuffer(data, np.uint8)) == words
+
+
+def test_a_side_file_that_expands_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rbdump.inputs.SIDE_FILE_LIMIT", 1 << 20)
+    path = tmp_path / "kallsyms.gz"
+    path.write_bytes(gzip.compress(bytes(8 << 20)))
+    with pytest.raises(SourceError, match="holds more than 1048576 bytes"):
+        open_bytes(str(path))

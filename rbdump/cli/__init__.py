@@ -64,7 +64,7 @@ def main() -> None:
     except OSError as error:  # files of the user are RbdumpErrors; what is left is standard output
         _fail(f"cannot write the output: {error.strerror}", ExitStatus.OUTPUT)
     except MemoryError:
-        _fail("there is not enough memory for this; choose fewer events, or use fewer --jobs", ExitStatus.INPUT)
+        _fail("there is not enough memory for what these inputs ask for", ExitStatus.INPUT)
 
 
 def _fail(text: str, status: ExitStatus) -> NoReturn:
