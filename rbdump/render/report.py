@@ -81,7 +81,7 @@ def _address(addr: int | None) -> str | None:
 
 
 def _events(cpu: CpuBuffer) -> int:
-    return int(cpu.subbufs.nr_events.clip(min=0).sum())
+    return int(cpu.subbufs.nr_events.sum())
 
 
 def _summarize_cpu(cpu: CpuBuffer) -> dict[str, Any]:

@@ -32,7 +32,7 @@ _CHAIN_ERRORS = {
 
 def check_subbufs(sweep: Sweep, number: int) -> Iterator[Finding]:
     """Findings on single sub-buffers of the ``number``-th CPU; sets `Subbufs.bad_offset`."""
-    cpu, part, walked = sweep.cpus[number], sweep.part(number), sweep.walked
+    cpu, part, walked = sweep.region.cpus[number], sweep.part(number), sweep.walked
     subbufs, data_size = cpu.subbufs, sweep.region.data_size
     errors, stop, backwards = walked.error[part], walked.stop[part], walked.backwards[part]
     committed = (subbufs.size > 0) & (subbufs.state != SubbufState.MISSING)
@@ -72,7 +72,7 @@ def check_subbufs(sweep: Sweep, number: int) -> Iterator[Finding]:
 
 def _check_discarded(sweep: Sweep, number: int, committed: npt.NDArray[np.bool_]) -> Iterator[Finding]:
     """Discarded records hold time that the kernel's readers forget: what follows in the sub-buffer is shown early."""
-    cpu, part = sweep.cpus[number], sweep.part(number)
+    cpu, part = sweep.region.cpus[number], sweep.part(number)
     count = sweep.walked.discarded[part]
     held = sweep.walked.discarded_time[part]
     some = committed & (count > 0)
@@ -94,7 +94,7 @@ def check_order(cpu: CpuBuffer, order: Ints, misfits: Ints, late: Ints) -> Itera
     def summary(chosen: npt.NDArray[np.bool_], severity: Severity, code: str, message: str) -> Iterator[Finding]:
         count = int(np.count_nonzero(chosen))
         if count:
-            events = int(subbufs.nr_events[chosen].clip(0).sum())
+            events = int(subbufs.nr_events[chosen].sum())
             at = int(subbufs.offset[np.flatnonzero(chosen)[0]])
             yield Finding(severity, code, message.format(count=count, events=events), cpu=cpu.cpu, offset=at)
 

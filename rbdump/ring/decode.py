@@ -6,8 +6,6 @@ Mirrors what a reader of the kernel's `trace` file goes through (kernel/trace/ri
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 import numpy as np
 import numpy.typing as npt
 
@@ -30,36 +28,19 @@ Stamps = npt.NDArray[np.uint64]
 NO_BOUND = np.uint64(2**64 - 1)
 
 
-def walk_region(
-    region: Region,
-    *,
-    policy: Policy | None = None,
-    cpus: Collection[int] | None = None,
-    since: int | None = None,
-    until: int | None = None,
-    writer_time: bool = False,
-) -> RecordTable:
+def walk_region(region: Region, *, policy: Policy | None = None) -> RecordTable:
     """All records of ``region``, merged in the kernel's order; fills the columns of each CPU's `Subbufs`.
 
     ``policy`` None shows all that can be decoded; a name shows what a kernel with that policy would show after a
     reboot (`default_policy` chooses by layout). Only then are two boots in one ring mixed, as the kernel mixes them.
 
-    ``cpus``, ``since`` and ``until`` (time stamps) leave out sub-buffers that lie outside; records near the edges
-    are returned all the same, and their choice is the caller's.
-
-    ``writer_time`` adds the time of discarded records to those behind them: that is when these happened, and the
-    kernel's readers do not do it, so that its text has them too early.
-
     Findings are added to ``region.findings``, each one once.
     """
-    chosen = tuple(cpu for cpu in region.cpus if cpus is None or cpu.cpu in cpus)
-    if not chosen:
-        return RecordTable.empty()
-    for cpu in chosen:
+    for cpu in region.cpus:
         _reset(cpu)
-    swept = sweep(region, chosen, since, until, writer_time=writer_time)
+    swept = sweep(region)
     findings: list[Finding] = []
-    for number in range(len(chosen)):
+    for number in range(len(region.cpus)):
         findings += check_subbufs(swept, number)
     table = _show_all(swept, findings) if policy is None else _show_strict(swept, policy, findings)
     known = set(region.findings)
@@ -70,25 +51,24 @@ def walk_region(
 def _reset(cpu: CpuBuffer) -> None:
     subbufs = cpu.subbufs
     subbufs.state[subbufs.state != SubbufState.MISSING] = SubbufState.EMPTY
-    subbufs.nr_events[:] = -1
+    subbufs.nr_events[:] = 0
     subbufs.epoch[:] = 0
     subbufs.bad_offset[:] = -1
 
 
 def _show_all(swept: Sweep, findings: list[Finding]) -> RecordTable:
     orders, lost, used = [], [], []
-    for number, cpu in enumerate(swept.cpus):
+    for number, cpu in enumerate(swept.region.cpus):
         subbufs, events = cpu.subbufs, swept.walked.nr_events[swept.part(number)]
         order = wide_order(cpu, swept.chains(number))
         orders.append(order)
         lost.append(subbufs.missed_count[order])
         used.append(order[events[order] > 0])
-        subbufs.nr_events[swept.reached[swept.part(number)]] = 0
         subbufs.nr_events[order] = events[order]
-    stamps = [cpu.subbufs.time_stamp[order] for cpu, order in zip(swept.cpus, used, strict=True)]
+    stamps = [cpu.subbufs.time_stamp[order] for cpu, order in zip(swept.region.cpus, used, strict=True)]
     latest = []
     for number, epochs in enumerate(assign_epochs(stamps)):
-        cpu, order = swept.cpus[number], orders[number]
+        cpu, order = swept.region.cpus[number], orders[number]
         cpu.subbufs.epoch[used[number]] = epochs
         last_ts = swept.walked.last_ts[swept.part(number)][used[number]]
         bounds, misfit, late = _bounds(stamps[number], last_ts, epochs)
@@ -101,7 +81,7 @@ def _show_all(swept: Sweep, findings: list[Finding]) -> RecordTable:
 
 def _show_strict(swept: Sweep, policy: Policy, findings: list[Finding]) -> RecordTable:
     orders, lost = [], []
-    for number, cpu in enumerate(swept.cpus):
+    for number, cpu in enumerate(swept.region.cpus):
         part = swept.part(number)
         result = strict_order(swept.region, cpu, swept.chains(number), policy)
         findings += check_strict(cpu, result, policy)
@@ -109,7 +89,6 @@ def _show_strict(swept: Sweep, policy: Policy, findings: list[Finding]) -> Recor
         shown = np.zeros(len(subbufs), np.bool_)
         shown[result.order] = subbufs.size[result.order] > 0
         shown[result.discarded] = False
-        subbufs.nr_events[swept.reached[part]] = 0
         subbufs.nr_events[shown] = swept.walked.nr_events[part][shown]
         mark = np.zeros(len(subbufs), np.int64)
         mark[result.discarded] = -1

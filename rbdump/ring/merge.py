@@ -35,8 +35,7 @@ def merge_records(sweep: Sweep, orders: list[Ints], lost: list[Ints], latest: li
     """
     walked, bases = sweep.walked, sweep.bases
     order = np.concatenate([part + base for part, base in zip(orders, bases[:-1], strict=True)])
-    counts = np.concatenate([cpu.subbufs.nr_events[part] for cpu, part in zip(sweep.cpus, orders, strict=True)])
-    np.maximum(counts, 0, out=counts)
+    counts = np.concatenate([cpu.subbufs.nr_events[part] for cpu, part in zip(sweep.region.cpus, orders, strict=True)])
     ends = np.cumsum(counts)
     rows = int(ends[-1]) if len(ends) else 0
     if not rows:
@@ -48,7 +47,7 @@ def merge_records(sweep: Sweep, orders: list[Ints], lost: list[Ints], latest: li
     key = ts.copy()
     _fill_times(sweep, order, ts, first_row, counts)
     lost_rows = _lost_rows(orders, lost, counts, ends)
-    epoch_of = np.concatenate([cpu.subbufs.epoch for cpu in sweep.cpus])
+    epoch_of = np.concatenate([cpu.subbufs.epoch for cpu in sweep.region.cpus])
     end = 0
     for number, part in enumerate(orders):
         upto = end + len(part)
@@ -62,9 +61,9 @@ def merge_records(sweep: Sweep, orders: list[Ints], lost: list[Ints], latest: li
         perm = np.argsort(key, kind="stable")
     del key
     subbuf = subbuf[perm]
-    cpu_of = np.repeat(np.array([cpu.cpu for cpu in sweep.cpus], np.uint16), np.diff(bases))
+    cpu_of = np.repeat(np.array([cpu.cpu for cpu in sweep.region.cpus], np.uint16), np.diff(bases))
     index_of = (np.arange(int(bases[-1])) - np.repeat(bases[:-1], np.diff(bases))).astype(np.int32)
-    state_of = _RECORD_STATES[np.concatenate([cpu.subbufs.state for cpu in sweep.cpus])]
+    state_of = _RECORD_STATES[np.concatenate([cpu.subbufs.state for cpu in sweep.region.cpus])]
     lost_column = np.zeros(rows, np.int64)
     if len(lost_rows[0]):
         unmerged = np.zeros(rows, np.int64)
@@ -95,7 +94,7 @@ def _fill_times(sweep: Sweep, order: Ints, ts: Stamps, first_row: Ints, counts: 
     used = order[counts > 0]
     first[used] = ts[first_row[used]]
     last[used] = ts[first_row[used] + counts[counts > 0] - 1]
-    for number, cpu in enumerate(sweep.cpus):
+    for number, cpu in enumerate(sweep.region.cpus):
         part = sweep.part(number)
         cpu.subbufs.first_ts, cpu.subbufs.last_ts = first[part], last[part]
 

@@ -304,7 +304,7 @@ class _Opener:
                         cpu,
                         at,
                     )
-        raw, buffers = self.read_buffers(cpu, at + int(structs.cpu_meta.sizeof()), count)
+        buffers = self.read_buffers(cpu, at + int(structs.cpu_meta.sizeof()), count)
         meta_ok = len(self.findings) == before
         return CpuBuffer(
             cpu=cpu,
@@ -315,7 +315,6 @@ class _Opener:
             commit=commit,
             online=online,
             buffers=buffers,
-            raw_buffers=raw,
             meta_ok=meta_ok,
             subbufs=subbufs,
             nr_invalid=int(header.nr_invalid) if "nr_invalid" in header else None,
@@ -339,14 +338,14 @@ class _Opener:
             )
         return expected
 
-    def read_buffers(self, cpu: int, at: int, count: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64] | None]:
-        """`buffers[]` as stored, and repaired."""
+    def read_buffers(self, cpu: int, at: int, count: int) -> npt.NDArray[np.int64] | None:
+        """`buffers[]`, repaired; None when it is beyond repair."""
         stored = np.zeros(4 * count, np.uint8)
         there = self.data[at : at + 4 * count]
         stored[: len(there)] = there
         raw = stored.view(self.structs.abi.dtype(4, signed=True)).astype(np.int64)
         if is_permutation(raw):
-            return raw, raw
+            return raw
         outside = np.flatnonzero((raw < 0) | (raw >= count))
         if len(outside):
             position = int(outside[0])
@@ -373,4 +372,4 @@ class _Opener:
                 at,
                 Severity.INFO,
             )
-        return raw, repaired
+        return repaired

@@ -48,8 +48,6 @@ class CpuBuffer:
     """False when the CPU never was online: head and commit were never set. No damage."""
     buffers: npt.NDArray[np.int64] | None
     """`buffers[]`, repaired: ring position -> sub-buffer; position 0 is the reader page. None when beyond repair."""
-    raw_buffers: npt.NDArray[np.int64]
-    """`buffers[]` as stored."""
     meta_ok: bool
     """Header and `buffers[]` pass the kernel's own check at boot, the commit words aside."""
     subbufs: Subbufs

@@ -52,8 +52,7 @@ class SubbufState(IntEnum):
 class Subbufs:
     """One item for each sub-buffer of a CPU in memory order (index 0 .. nr_subbufs-1).
 
-    The columns from ``state`` on are filled by the walk; before it, and for sub-buffers that a partial walk left
-    out, ``nr_events`` is -1.
+    The columns from ``state`` on are filled by the walk.
     """
 
     offset: npt.NDArray[np.int64]
@@ -127,7 +126,7 @@ def parse_subbufs(
         missed=missed,
         missed_count=missed_count,
         state=state,
-        nr_events=np.full(count, -1, np.int64),
+        nr_events=np.zeros(count, np.int64),
         first_ts=np.zeros(count, np.uint64),
         last_ts=np.zeros(count, np.uint64),
         epoch=np.zeros(count, np.uint8),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Walks the sub-buffers of several CPUs at once and keeps what was found, CPU by CPU.
+"""Walks the sub-buffers of all CPUs at once and keeps what was found, CPU by CPU.
 
 How far a sub-buffer is walked: to its commit; to its end when the commit word is impossible; to its end as well
 when nothing is committed but it has a time stamp, for a reader's kernel may have cleared the commit word
@@ -13,9 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from rbdump.ring.order import Chains, kernel_order
-from rbdump.ring.region import CpuBuffer, Region
-from rbdump.ring.subbufs import SubbufState
+from rbdump.ring.order import Chains
+from rbdump.ring.region import Region
 from rbdump.ring.walk import ChainError, Walked, Words, walk_chains
 
 __all__ = ["Sweep", "sweep"]
@@ -26,10 +25,9 @@ Stamps = npt.NDArray[np.uint64]
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """All sub-buffers of some CPUs, walked. Arrays run over the CPUs one after the other."""
+    """All sub-buffers of a region, walked. Arrays run over the CPUs one after the other."""
 
     region: Region
-    cpus: tuple[CpuBuffer, ...]
     bases: Ints
     """Index of each CPU's sub-buffer 0 in the arrays; one more item for the end."""
     words: Words
@@ -37,17 +35,15 @@ class Sweep:
     """Word index of each sub-buffer's first record."""
     capacity: Ints
     """Words of each sub-buffer for records, less what a truncated input lacks."""
-    reached: npt.NDArray[np.bool_]
-    """Sub-buffers that were not left out."""
     walked: Walked
 
     def part(self, number: int) -> slice:
-        """Where the sub-buffers of the ``number``-th of these CPUs are."""
+        """Where the sub-buffers of the ``number``-th CPU are."""
         return slice(int(self.bases[number]), int(self.bases[number + 1]))
 
     def chains(self, number: int) -> Chains:
-        """What was found in the sub-buffers of the ``number``-th of these CPUs."""
-        part, subbufs, walked = self.part(number), self.cpus[number].subbufs, self.walked
+        """What was found in the sub-buffers of the ``number``-th CPU."""
+        part, subbufs, walked = self.part(number), self.region.cpus[number].subbufs, self.walked
         nothing = subbufs.size == 0
         error, stop = walked.error[part], walked.stop[part]
         fits = (subbufs.size <= self.region.data_size) & (subbufs.size % 4 == 0)
@@ -64,10 +60,9 @@ class Sweep:
         )
 
 
-def sweep(
-    region: Region, cpus: tuple[CpuBuffer, ...], since: int | None, until: int | None, *, writer_time: bool
-) -> Sweep:
-    """Walk all sub-buffers of ``cpus`` but those that certainly lie before ``since`` or after ``until``."""
+def sweep(region: Region) -> Sweep:
+    """Walk all sub-buffers of a region."""
+    cpus = region.cpus
     words = Words.of(region.data, region.offset, region.abi)
     header = int(region.structs.subbuf.sizeof())
     offset = np.concatenate([cpu.subbufs.offset for cpu in cpus])
@@ -79,34 +74,6 @@ def sweep(
     missed = np.concatenate([cpu.subbufs.missed for cpu in cpus])
     unknown = (size == 0) & (stamp != 0) & ~missed
     length[unknown] = capacity[unknown]
-    reached = np.ones(len(begin), np.bool_)
-    if since is not None or until is not None:
-        reached = ~np.concatenate([_outside(cpu, since, until) for cpu in cpus])
-        length[~reached] = 0
-    walked = walk_chains(words, begin, begin + length, stamp, writer_time=writer_time)
+    walked = walk_chains(words, begin, begin + length, stamp)
     bases = np.cumsum([0, *(len(cpu) for cpu in cpus)])
-    return Sweep(region, cpus, bases, words, begin, capacity, reached, walked)
-
-
-def _outside(cpu: CpuBuffer, since: int | None, until: int | None) -> npt.NDArray[np.bool_]:
-    """Sub-buffers in the kernel's order that end before ``since`` or begin after ``until``, going by the stamps.
-
-    Only where the stamps never fall, that is for one boot and without damage; else nothing is left out.
-    """
-    subbufs = cpu.subbufs
-    outside = np.zeros(len(subbufs), np.bool_)
-    if cpu.buffers is None or cpu.head is None or cpu.commit is None:
-        return outside
-    order = kernel_order(cpu.buffers, cpu.head, cpu.commit)
-    if order is None:
-        return outside
-    order = order[(subbufs.size[order] > 0) & (subbufs.state[order] != int(SubbufState.MISSING))]
-    stamps = subbufs.time_stamp[order]
-    if (stamps[1:] < stamps[:-1]).any():
-        return outside
-    if until is not None:
-        outside[order[stamps > np.uint64(min(max(until, 0), 2**64 - 1))]] = True
-    if since is not None:
-        # A sub-buffer ends no later than the next one begins; the last one's end is not known.
-        outside[order[:-1][stamps[1:] < np.uint64(min(max(since, 0), 2**64 - 1))]] = True
-    return outside
+    return Sweep(region, bases, words, begin, capacity, walked)

@@ -7,7 +7,7 @@ lowest on little endian, the highest on big endian) and is a multiple of 4 bytes
 
 Time: a discarded record keeps its time_delta, the kernel's readers skip it and its validator adds it. The columns
 follow the readers, so that a line has the time that the kernel itself prints; `Walked.check_ts` follows the
-validator; `writer_time` makes the columns follow what the writer meant.
+validator.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ class Walked:
         return ts, pos, length, subbuf
 
 
-def walk_chains(words: Words, begin: Ints, end: Ints, base_ts: Stamps, *, writer_time: bool = False) -> Walked:
+def walk_chains(words: Words, begin: Ints, end: Ints, base_ts: Stamps) -> Walked:
     """Walk the records in ``[begin, end)`` (word indices) of each sub-buffer, whose header says ``base_ts``.
 
     Takes at most one step for each 8 bytes of the longest sub-buffer, whatever the bytes are.
@@ -139,7 +139,7 @@ def walk_chains(words: Words, begin: Ints, end: Ints, base_ts: Stamps, *, writer
         discarded_time=np.zeros(count, np.uint64),
     )
     sub = np.flatnonzero(begin < end)
-    walker = _Lockstep(words, out, sub, begin[sub], end[sub], base_ts[sub], writer_time)
+    walker = _Lockstep(words, out, sub, begin[sub], end[sub], base_ts[sub])
     while len(walker.sub):
         walker.step()
     return out
@@ -148,12 +148,9 @@ def walk_chains(words: Words, begin: Ints, end: Ints, base_ts: Stamps, *, writer
 class _Lockstep:
     """The sub-buffers still alive, as compact columns that shrink when one reaches its end."""
 
-    def __init__(
-        self, words: Words, out: Walked, sub: Ints, pos: Ints, end: Ints, ts: Stamps, writer_time: bool
-    ) -> None:
+    def __init__(self, words: Words, out: Walked, sub: Ints, pos: Ints, end: Ints, ts: Stamps) -> None:
         self.words = words
         self.out = out
-        self.writer_time = writer_time
         self.sub = sub
         self.pos = pos
         self.end = end
@@ -214,9 +211,6 @@ class _Lockstep:
             self.skew[dropped] += delta[dropped]
             out.discarded[self.sub[dropped]] += 1
             out.discarded_time[self.sub[dropped]] += delta[dropped]
-            if self.writer_time:
-                self.ts[dropped] += delta[dropped]
-                self.skew[dropped] = 0
         timed = np.flatnonzero((kinds >= TIME_EXTEND) & good[special])
         if len(timed):
             self._set_time(

@@ -129,25 +129,11 @@ def test_wrapped_ring_shows_the_newest_laps() -> None:
     assert not region.findings
 
 
-def test_writer_time_adds_what_discarded_records_took() -> None:
+def test_discarded_records_take_no_time_as_for_the_kernels_readers() -> None:
     items: list[Item] = [(100, b"a" * 8), Discarded(150, b"b" * 8), (160, b"c" * 8), Stamped(200, b"d" * 8)]
     region = open_region(load(RegionWriter([items]).region()))
     assert walk_region(region).ts.tolist() == [100, 110, 200]
     assert [finding.code for finding in region.findings] == ["discarded-records"]
-    assert walk_region(region, writer_time=True).ts.tolist() == [100, 160, 200]
-
-
-def test_window_and_cpus_leave_out_the_rest() -> None:
-    writer = RegionWriter([steady(1500), steady(1500, cpu=1)], nr_subbufs=20)
-    region = open_region(load(writer.region()))
-    everything = walk_region(region)
-    assert set(walk_region(region, cpus=[1]).cpu.tolist()) == {1}
-    middle = walk_region(region, since=5000, until=6000)
-    assert len(middle) < len(everything) // 2
-    wanted = everything.select((everything.ts >= 5000) & (everything.ts <= 6000))
-    inside = middle.select((middle.ts >= 5000) & (middle.ts <= 6000))
-    assert inside.offset.tolist() == wanted.offset.tolist()
-    assert (region.cpus[0].subbufs.nr_events == -1).any()
 
 
 def test_consumed_subbufs_come_first() -> None:
