@@ -9,9 +9,22 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "rbdump"
-FLOORS = ["abi", "errors", "findings", "inputs", "ring", "kernel", "symbols", "events", "render", "analysis", "cli"]
+FLOORS = [
+    "abi",
+    "errors",
+    "findings",
+    "inputs",
+    "memo",
+    "ring",
+    "kernel",
+    "symbols",
+    "events",
+    "render",
+    "analysis",
+    "cli",
+]
 """From the ground up; `formats` is data and may be read by anyone."""
-GROUND = {"abi", "errors", "findings", "inputs"}
+GROUND = {"abi", "errors", "findings", "inputs", "memo"}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 

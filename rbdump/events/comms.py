@@ -20,7 +20,7 @@ from rbdump.events.catalog import Catalog
 from rbdump.events.entries import Entries
 from rbdump.events.format import EventFormat, Field
 from rbdump.events.rows import Memory, Rows
-from rbdump.events.strings import dynamic_bytes, until_nul
+from rbdump.events.strings import dynamic_bytes, text_of, until_nul
 
 __all__ = ["TaskNames", "infer_comms", "saved_comms", "task_names"]
 
@@ -66,7 +66,7 @@ class _Names:
     def of_raw(self, raw: bytes) -> int:
         found = self._raw.get(raw)
         if found is None:
-            found = self._raw[raw] = self.number(until_nul(raw).decode("utf-8", "surrogateescape"))
+            found = self._raw[raw] = self.number(text_of(raw))
         return found
 
 

@@ -10,7 +10,7 @@ from typing import Protocol
 from rbdump.abi import Abi
 from rbdump.kernel.typeinfo import FunctionProto
 
-__all__ = ["Facts", "NoSymbols", "Symbols", "no_addr", "no_string"]
+__all__ = ["Facts", "Symbols", "no_addr"]
 
 
 class Symbols(Protocol):
@@ -33,31 +33,7 @@ class Symbols(Protocol):
         """As function events and stacks print it: the bare name, ``0`` for 0, ``0x%08lx`` for unknown."""
 
 
-class _Hex(dict[int, str]):
-    """``0x%lx``, how the kernel spells an address that no symbol covers."""
-
-    def __missing__(self, addr: int) -> str:
-        text = self[addr] = f"{addr:#x}"
-        return text
-
-
-class _PaddedHex(dict[int, str]):
-    """``0x%08lx`` and 0, how function events and stacks spell an address that no symbol covers."""
-
-    def __missing__(self, addr: int) -> str:
-        text = self[addr] = f"0x{addr:08x}" if addr else "0"
-        return text
-
-
-class NoSymbols:
-    """Symbols of a dump that has no symbol source."""
-
-    def __init__(self) -> None:
-        self.pS = self.ps = self.pB = _Hex()
-        self.func = _PaddedHex()
-
-
-def no_string(addr: int) -> str | None:
+def _no_string(addr: int) -> str | None:
     """No string of the kernel's memory is known."""
     return None
 
@@ -73,7 +49,7 @@ class Facts:
 
     abi: Abi
     symbols: Symbols
-    string_at: Callable[[int], str | None] = no_string
+    string_at: Callable[[int], str | None] = _no_string
     """The NUL-terminated string at a last-boot kernel address, None when it is not known."""
     in_ns: bool = True
     """The trace clock counts nanoseconds."""

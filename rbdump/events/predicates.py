@@ -24,6 +24,7 @@ from rbdump.events.format import EventFormat, Field
 from rbdump.events.glob import Glob
 from rbdump.events.rows import Rows
 from rbdump.events.strings import dynamic_bytes, until_nul
+from rbdump.memo import Memo
 
 __all__ = ["Cpus", "FilterContext", "Predicate", "Word", "evaluate", "problem"]
 
@@ -161,19 +162,10 @@ def _matcher(predicate: Predicate, text: str) -> Callable[[bytes], bool]:
     return lambda item: glob.matches(item) is not inverted
 
 
-class _Memo(dict[bytes | None, bool]):
-    """The answer for each raw string that occurs; strings that the record does not hold never match."""
-
-    def __init__(self, matches: Callable[[bytes], bool]) -> None:
-        self.matches = matches
-
-    def __missing__(self, raw: bytes | None) -> bool:
-        answer = self[raw] = raw is not None and self.matches(until_nul(raw))
-        return answer
-
-
 def _match_all(items: Iterable[bytes | None], matches: Callable[[bytes], bool], count: int) -> Mask:
-    return np.fromiter(map(_Memo(matches).__getitem__, items), bool, count)
+    """Strings that the record does not hold never match."""
+    answers = Memo(lambda raw: raw is not None and matches(until_nul(raw)))
+    return np.fromiter(map(answers.__getitem__, items), bool, count)
 
 
 def _strings(predicate: Predicate, target: Field, rows: Rows, context: FilterContext) -> Mask:

@@ -24,6 +24,7 @@ import numpy.typing as npt
 from rbdump.errors import WrongImageError
 from rbdump.events.format import EventFormat, Field
 from rbdump.events.rows import Rows
+from rbdump.events.strings import location
 from rbdump.findings import Finding, Severity
 
 __all__ = ["EventFit", "FormatFit", "require_fit", "score_event", "score_formats"]
@@ -196,11 +197,11 @@ def _payload_lengths(size: int) -> list[int]:
 
 
 def _location(field: Field, rows: Rows) -> tuple[Integers, Integers]:
-    word = rows.integers(field.offset, 4, signed=False).astype(np.int64)
-    begin = word & 0xFFFF
+    """Where a dynamic array lies; (0, 0) where the word is 0."""
+    begin, size = location(rows, field.offset, relative=field.is_rel_loc)
     if field.is_rel_loc:
-        begin = np.where(word == 0, 0, begin + field.offset + 4)
-    return begin, word >> 16
+        begin[(size == 0) & (begin == field.offset + 4)] = 0
+    return begin, size
 
 
 def _values(field: Field, rows: Rows) -> Integers:

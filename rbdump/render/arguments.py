@@ -15,7 +15,7 @@ from rbdump.events.facts import Facts
 from rbdump.events.format import EventFormat
 from rbdump.events.rows import Rows
 from rbdump.kernel.typeinfo import FunctionProto, Parameter
-from rbdump.render.group import memo
+from rbdump.memo import Memo
 
 __all__ = ["arguments_renderer"]
 
@@ -82,8 +82,8 @@ def _spell(parameters: tuple[Parameter, ...], values: tuple[int, ...], long_size
 
 _SCALARS = ("", "ptr", "int", "enum")
 _signs = {
-    4: memo(lambda value: str(value - ((value & 1 << 31) << 1))),
-    8: memo(lambda v: str(v - ((v & 1 << 63) << 1))),
+    4: Memo(lambda value: str(value - ((value & 1 << 31) << 1))),
+    8: Memo(lambda v: str(v - ((v & 1 << 63) << 1))),
 }
 
 

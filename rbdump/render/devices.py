@@ -8,7 +8,8 @@ Mirrors mmio_print_rw() and mmio_print_map() (kernel/trace/trace_mmiotrace.c), t
 from __future__ import annotations
 
 from rbdump.events.format import EventFormat
-from rbdump.render.group import Group, Renderer, column, field_named, text_of
+from rbdump.events.strings import text_of
+from rbdump.render.group import Group, Renderer, column, field_named
 from rbdump.render.prefix import stamp_text
 
 __all__ = ["branch_renderer", "mmio_map_renderer", "mmio_rw_renderer"]

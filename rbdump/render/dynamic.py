@@ -18,8 +18,9 @@ from rbdump.events.facts import Facts
 from rbdump.events.format import EventFormat, Field
 from rbdump.events.printfmt import compile_print_fmt
 from rbdump.events.rows import Rows
-from rbdump.events.strings import dynamic_bytes
-from rbdump.render.group import Group, Renderer, column, memo, text_of
+from rbdump.events.strings import dynamic_bytes, location, text_of
+from rbdump.memo import Memo
+from rbdump.render.group import Group, Renderer, column
 
 __all__ = ["is_dynamic", "probe_renderer", "synthetic_renderer"]
 
@@ -82,8 +83,8 @@ class _ProbeArgs:
         cut = len(self._fmt.name) + 2
         faults = np.zeros(len(rows), np.int64)
         for bit, field in enumerate(self._strings):
-            words = rows.integers(field.offset, 4, signed=False).astype(np.int64)
-            faults |= (words >> 16 == 0).astype(np.int64) << bit
+            _, length = location(rows, field.offset, relative=False)
+            faults |= (length == 0).astype(np.int64) << bit
         if not faults.any():
             return [line[cut:] for line in self._compiled[0](rows)]
         texts = [""] * len(rows)
@@ -121,7 +122,7 @@ def probe_renderer(fmt: EventFormat, facts: Facts) -> Renderer | None:
             return f"{fmt.name}: ({at:#x})" if is_user(at) else f"{fmt.name}: ({where[at]})"
         return f"{fmt.name}: ({at:#x} <- {of:#x})" if is_user(at) else f"{fmt.name}: ({where[at]} <- {name[of]})"
 
-    heads = memo(spell)
+    heads = Memo(spell)
 
     def render(group: Group) -> list[str]:
         rows = group.rows

@@ -19,8 +19,9 @@ import numpy.typing as npt
 from rbdump.events.facts import Facts
 from rbdump.events.format import EventFormat, Field
 from rbdump.events.rows import Rows
-from rbdump.events.strings import dynamic_bytes
-from rbdump.render.group import Group, Renderer, memo, text_of
+from rbdump.events.strings import dynamic_bytes, text_of
+from rbdump.memo import Memo
+from rbdump.render.group import Group, Renderer
 from rbdump.render.reader import Reader
 
 __all__ = ["RawStyle", "fields_renderer", "filter_type"]
@@ -115,7 +116,7 @@ def _scalar(field: Field, facts: Facts, style: RawStyle) -> Values:
         def spell(value: int) -> str:
             return f"{facts.symbols.pS[base + value]} {plain(value)}"
 
-    texts = memo(spell)
+    texts = Memo(spell)
     return lambda rows: list(map(texts.__getitem__, rows.integers(field.offset, field.size, signed=False).tolist()))
 
 
@@ -132,14 +133,14 @@ def _pointed(field: Field, facts: Facts, style: RawStyle) -> Values:
         text = facts.string_at(addr) if style.reader is not None else None
         return f"(0x{addr:0{digits}x})" if text is None else f"(0x{addr:0{digits}x}:{text})"
 
-    texts = memo(spell)
+    texts = Memo(spell)
     return lambda rows: list(map(texts.__getitem__, rows.integers(field.offset, field.size, signed=False).tolist()))
 
 
 def _values(field: Field, facts: Facts, style: RawStyle) -> Values:
     kind = filter_type(field.type)
     if kind is FilterType.STATIC_STRING:
-        strings = memo(text_of)
+        strings = Memo(text_of)
         return lambda rows: list(map(strings.__getitem__, rows.char_arrays(field.offset, field.size).tolist()))
     if kind in (FilterType.DYN_STRING, FilterType.RDYN_STRING):
         return _located(field, lambda raw: _string(raw, style))

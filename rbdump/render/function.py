@@ -10,8 +10,9 @@ from operator import add
 
 from rbdump.events.facts import Facts
 from rbdump.events.format import EventFormat
+from rbdump.memo import Memo
 from rbdump.render.arguments import arguments_renderer
-from rbdump.render.group import Group, Renderer, column, field_named, memo
+from rbdump.render.group import Group, Renderer, column, field_named
 from rbdump.render.prefix import stamp_text
 
 __all__ = ["func_repeats_renderer", "function_renderer"]
@@ -21,7 +22,7 @@ def function_renderer(fmt: EventFormat, facts: Facts) -> Renderer:
     """Renders ``ftrace:function``."""
     ip, parent = field_named(fmt, "ip"), field_named(fmt, "parent_ip")
     names = facts.symbols.func
-    callers = memo(lambda addr: f" <-{names[addr]}\n" if addr else "\n")
+    callers = Memo(lambda addr: f" <-{names[addr]}\n" if addr else "\n")
     arguments = arguments_renderer(fmt, facts, ip.offset)
 
     def render(group: Group) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +13,7 @@ from rbdump.events.entries import Entries
 from rbdump.events.format import EventFormat, Field
 from rbdump.events.rows import Rows
 
-__all__ = ["Group", "MissingField", "Renderer", "bounded", "column", "cut", "field_named", "memo", "tails", "text_of"]
+__all__ = ["Group", "MissingField", "Renderer", "bounded", "column", "cut", "field_named", "tails"]
 
 _LINE_LIMIT = 8156
 """Characters that a kernel can print of one event: what its struct trace_seq holds (TRACE_SEQ_BUFFER_SIZE)."""
@@ -65,11 +64,6 @@ def column(rows: Rows, field: Field) -> list[int]:
     return values
 
 
-def text_of(raw: bytes) -> str:
-    """The characters up to the first NUL; bytes that are no UTF-8 survive as surrogate escapes."""
-    return raw.split(b"\0", 1)[0].decode("utf-8", "surrogateescape")
-
-
 def tails(rows: Rows, field_offset: int) -> list[bytes]:
     """The bytes of each payload from ``field_offset`` to its end."""
     data = rows.memory.data.data
@@ -97,22 +91,3 @@ def bounded(render: Callable[[Rows], list[str]], rows: Rows) -> list[str]:
         texts += part if longest <= _LINE_LIMIT else map(cut, part)
         step = max(1, _ROOM // max(longest, 1))
     return texts
-
-
-class _Memo(dict[Any, str]):
-    __slots__ = ("_make",)
-
-    def __init__(self, make: Callable[[Any], str]) -> None:
-        super().__init__()
-        self._make = make
-
-    def __missing__(self, key: Any) -> str:
-        if len(self) >= 1 << 17:
-            self.clear()
-        text = self[key] = self._make(key)
-        return text
-
-
-def memo(make: Callable[[Any], str]) -> dict[Any, str]:
-    """A mapping that makes the text of a key when it is first asked for."""
-    return _Memo(make)

@@ -24,9 +24,10 @@ from rbdump.events.catalog import Catalog
 from rbdump.events.entries import Entries
 from rbdump.events.format import EventFormat, Field
 from rbdump.events.rows import Memory, Rows
-from rbdump.events.strings import dynamic_bytes
+from rbdump.events.strings import dynamic_bytes, text_of
+from rbdump.memo import Memo
 from rbdump.render.bodies import Bodies
-from rbdump.render.group import memo, tails, text_of
+from rbdump.render.group import tails
 from rbdump.render.prefix import latency_chars
 from rbdump.ring.records import RecordState
 
@@ -71,7 +72,7 @@ def _spell_bytes(fmt: EventFormat, field: Field, abi: Abi) -> Callable[[bytes], 
     if "cpumask" in field.type:
         return lambda raw: _bits(raw, abi.long_size, abi.byteorder)
     if "char" in field.type and "unsigned" not in field.type:
-        strings = memo(lambda raw: quoted(text_of(raw)))
+        strings = Memo(lambda raw: quoted(text_of(raw)))
         return strings.__getitem__
     element = field.element_size if field.element_size in (1, 2, 4, 8) else 1
     dtype = abi.dtype(element, signed=field.signed)

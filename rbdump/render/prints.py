@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from rbdump.events.facts import Facts
 from rbdump.events.format import EventFormat
+from rbdump.events.strings import text_of
+from rbdump.memo import Memo
 from rbdump.render.bprintf import bprintf
-from rbdump.render.group import Group, Renderer, column, cut, field_named, memo, tails, text_of
+from rbdump.render.group import Group, Renderer, column, cut, field_named, tails
 
 __all__ = ["bprint_renderer", "bputs_renderer", "print_renderer", "raw_data_renderer"]
 
@@ -18,7 +20,7 @@ __all__ = ["bprint_renderer", "bputs_renderer", "print_renderer", "raw_data_rend
 def print_renderer(fmt: EventFormat, facts: Facts) -> Renderer:
     """Renders ``ftrace:print``: trace_printk() with its text made, and what tasks wrote into trace_marker."""
     ip, buf = field_named(fmt, "ip"), field_named(fmt, "buf")
-    heads = memo(lambda addr: f"{facts.symbols.func[addr]}: ")
+    heads = Memo(lambda addr: f"{facts.symbols.func[addr]}: ")
 
     def render(group: Group) -> list[str]:
         addrs = column(group.rows, ip)
@@ -30,13 +32,13 @@ def print_renderer(fmt: EventFormat, facts: Facts) -> Renderer:
 def bputs_renderer(fmt: EventFormat, facts: Facts) -> Renderer:
     """Renders ``ftrace:bputs``: trace_puts() of a constant."""
     ip, string = field_named(fmt, "ip"), field_named(fmt, "str")
-    heads = memo(lambda addr: f"{facts.symbols.func[addr]}: ")
+    heads = Memo(lambda addr: f"{facts.symbols.func[addr]}: ")
 
     def text(addr: int) -> str:
         found = facts.string_at(addr)
         return f"(string at {addr:#x} is not known)\n" if found is None else found
 
-    texts = memo(text)
+    texts = Memo(text)
 
     def render(group: Group) -> list[str]:
         pairs = zip(column(group.rows, ip), column(group.rows, string), strict=True)
@@ -48,7 +50,7 @@ def bputs_renderer(fmt: EventFormat, facts: Facts) -> Renderer:
 def bprint_renderer(fmt: EventFormat, facts: Facts) -> Renderer:
     """Renders ``ftrace:bprint``: trace_printk() with its arguments as vbin_printf() packed them."""
     ip, fmt_field, buf = (field_named(fmt, name) for name in ("ip", "fmt", "buf"))
-    heads = memo(lambda addr: f"{facts.symbols.func[addr]}: ")
+    heads = Memo(lambda addr: f"{facts.symbols.func[addr]}: ")
 
     def render(group: Group) -> list[str]:
         texts = []

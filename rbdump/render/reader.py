@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from rbdump.events.facts import Facts
-from rbdump.render.group import memo
+from rbdump.memo import Memo
+from rbdump.symbols.symbolizer import unknown_addr, unknown_function
 
 __all__ = ["Reader", "reader_facts"]
 
@@ -63,17 +64,11 @@ class _Symbols:
     def __init__(self, facts: Facts, reader: Reader) -> None:
         base = facts.symbols
 
-        def words(addr: int) -> str:
-            return f"{addr:#x}"
-
-        def padded(addr: int) -> str:
-            return f"0x{addr:08x}" if addr else "0"
-
-        self.pS: Mapping[int, str] = memo(lambda addr: reader.spell(reader.adjust(addr), base.pS, words))
+        self.pS: Mapping[int, str] = Memo(lambda addr: reader.spell(reader.adjust(addr), base.pS, unknown_addr))
         # function graph lines never look at modules
-        self.ps: Mapping[int, str] = memo(lambda addr: reader.spell(reader.move(addr), base.ps, words))
-        self.pB: Mapping[int, str] = memo(lambda addr: reader.spell(reader.adjust(addr), base.pB, words))
-        self.func: Mapping[int, str] = memo(lambda addr: reader.spell(reader.adjust(addr), base.func, padded))
+        self.ps: Mapping[int, str] = Memo(lambda addr: reader.spell(reader.move(addr), base.ps, unknown_addr))
+        self.pB: Mapping[int, str] = Memo(lambda addr: reader.spell(reader.adjust(addr), base.pB, unknown_addr))
+        self.func: Mapping[int, str] = Memo(lambda addr: reader.spell(reader.adjust(addr), base.func, unknown_function))
 
 
 def reader_facts(facts: Facts, reader: Reader) -> Facts:

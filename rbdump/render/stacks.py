@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from rbdump.events.facts import Facts
 from rbdump.events.format import EventFormat
-from rbdump.render.group import Group, Renderer, field_named, memo
+from rbdump.memo import Memo
+from rbdump.render.group import Group, Renderer, field_named
 
 __all__ = ["kernel_stack_renderer", "user_stack_renderer"]
 
@@ -29,7 +30,7 @@ def kernel_stack_renderer(fmt: EventFormat, facts: Facts) -> Renderer:
     caller = field_named(fmt, "caller")
     size, end_mark = facts.abi.long_size, facts.abi.long_mask
     names = facts.symbols.func
-    lines = memo(lambda addr: " => [FTRACE TRAMPOLINE]\n" if addr == _TRAMPOLINE else f" => {names[addr]}\n")
+    lines = Memo(lambda addr: " => [FTRACE TRAMPOLINE]\n" if addr == _TRAMPOLINE else f" => {names[addr]}\n")
 
     def render(group: Group) -> list[str]:
         texts = [""] * len(group)

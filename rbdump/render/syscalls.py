@@ -13,8 +13,9 @@ from collections.abc import Callable
 
 from rbdump.events.format import EventFormat, Field
 from rbdump.events.rows import Rows
-from rbdump.events.strings import dynamic_bytes
-from rbdump.render.group import Group, Renderer, column, memo
+from rbdump.events.strings import dynamic_bytes, text_of
+from rbdump.memo import Memo
+from rbdump.render.group import Group, Renderer, column
 from rbdump.render.style import Syscalls
 
 __all__ = ["syscall_renderer"]
@@ -44,7 +45,7 @@ def syscall_renderer(fmt: EventFormat, style: Syscalls) -> Renderer | None:
 def _exit_renderer(fmt: EventFormat) -> Renderer:
     ret = next(field for field in fmt.fields if field.name == "ret")
     name = "sys_" + fmt.name.removeprefix(_EXIT)
-    texts = memo(lambda value: f"{name} -> {value:#x}\n")
+    texts = Memo(lambda value: f"{name} -> {value:#x}\n")
 
     def render(group: Group) -> list[str]:
         values = group.rows.integers(ret.offset, ret.size, signed=False).tolist()
@@ -82,7 +83,7 @@ def _copied(rows: Rows, field: Field) -> list[bytes]:
 
 
 def _quoted(raw: bytes) -> str:
-    return ' "' + raw.split(b"\0", 1)[0].decode("utf-8", "surrogateescape") + '"'
+    return ' "' + text_of(raw) + '"'
 
 
 def _buffer(raw: bytes, wanted: int) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rbdump.abi import Abi
+from rbdump.memo import Memo
 from rbdump.symbols.symbolizer import Symbolizer
 from rbdump.symbols.table import SymbolTable
 
@@ -27,7 +28,6 @@ _MAX_GAP = 1 << 20
 _MAX_RANGES = 64
 _MIN_BARE_DIGITS = 9
 """A number of fewer digits is an address only if ``0x`` or zeros up to the width of a pointer say so."""
-_MAX_NAMES = 1 << 18
 _ADDRESS = re.compile(rb"(?<![0-9A-Za-z_])(?:0x)?([0-9a-f]{6,16})(?![0-9A-Za-z_])")
 
 
@@ -42,7 +42,7 @@ class AddressRewriter:
         self._width = 2 * abi.long_size
         self._keep = keep
         self._line_of = line_of
-        self._names = _Names(self._spell)
+        self._names = Memo(self._spell)
         self._pattern = _pattern(_ranges(table, abi))
 
     def rewrite(self, text: bytes) -> bytes:
@@ -84,26 +84,13 @@ class AddressRewriter:
         return stem if marked or alone else None
 
     def _spell(self, digits: bytes) -> bytes | None:
+        """The name of the address that ends with these digits; None if it has none."""
         addr = int(digits, 16)
         if self._symbolizer.lookup(addr) is None:
             return None
         text = self._symbolizer.pS[addr]
         line = self._line_of(addr) if self._line_of is not None else None
         return f"{text} ({line})".encode() if line else text.encode("utf-8", "surrogateescape")
-
-
-class _Names(dict[bytes, bytes | None]):
-    """Names of addresses by their digits, None for what has none."""
-
-    def __init__(self, spell: Callable[[bytes], bytes | None]) -> None:
-        super().__init__()
-        self._spell = spell
-
-    def __missing__(self, digits: bytes) -> bytes | None:
-        if len(self) >= _MAX_NAMES:
-            self.clear()
-        name = self[digits] = self._spell(digits)
-        return name
 
 
 def addresses_in(text: bytes, abi: Abi) -> npt.NDArray[np.uint64]:

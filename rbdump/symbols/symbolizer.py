@@ -7,32 +7,25 @@ Mirrors __sprint_symbol() (kernel/kallsyms.c) and seq_print_ip_sym() (kernel/tra
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable
 
 from rbdump.abi import Abi
+from rbdump.memo import Memo
 from rbdump.symbols.table import SymbolTable
 
-__all__ = ["Memo", "Symbolizer"]
+__all__ = ["Symbolizer", "unknown_addr", "unknown_function"]
 
-_MAX_MEMO = 1 << 18
 # kretprobe_trampoline_addr(): a return address that a kretprobe has replaced says nothing
 _TRAMPOLINES = ("arch_rethook_trampoline", "__kretprobe_trampoline", "kretprobe_trampoline")
 
 
-class Memo(dict[int, str]):
-    """Texts of addresses, made on first use: ``list(map(memo.__getitem__, column.tolist()))``."""
+def unknown_addr(addr: int) -> str:
+    """``0x%lx``, how %pS, %ps and %pB spell an address that no symbol covers."""
+    return f"{addr:#x}"
 
-    __slots__ = ("_spell",)
 
-    def __init__(self, spell: Callable[[int], str]) -> None:
-        super().__init__()
-        self._spell = spell
-
-    def __missing__(self, addr: int) -> str:
-        if len(self) >= _MAX_MEMO:  # a column of data values, not of code addresses
-            self.clear()
-        text = self[addr] = self._spell(addr)
-        return text
+def unknown_function(addr: int) -> str:
+    """``0x%08lx`` and 0, how function events and stacks spell an address that no symbol covers."""
+    return f"0x{addr:08x}" if addr else "0"
 
 
 class Symbolizer:
@@ -69,7 +62,7 @@ class Symbolizer:
         addr &= self._mask
         found = self.lookup(addr)
         if found is None:
-            return f"0x{addr:x}"
+            return unknown_addr(addr)
         name, offset, size, module = found
         return f"{name}+{offset:#x}/{size:#x} [{module}]" if module else f"{name}+{offset:#x}/{size:#x}"
 
@@ -77,7 +70,7 @@ class Symbolizer:
         addr &= self._mask
         found = self.lookup((addr - 1) & self._mask)
         if found is None:
-            return f"0x{addr:x}"
+            return unknown_addr(addr)
         name, offset, size, module = found
         return f"{name}+{offset + 1:#x}/{size:#x} [{module}]" if module else f"{name}+{offset + 1:#x}/{size:#x}"
 
@@ -85,16 +78,14 @@ class Symbolizer:
         addr &= self._mask
         found = self.lookup(addr)
         if found is None:
-            return f"0x{addr:x}"
+            return unknown_addr(addr)
         return f"{found[0]} [{found[3]}]" if found[3] else found[0]
 
     def _spell_function(self, addr: int) -> str:
         addr &= self._mask
-        if addr == 0:
-            return "0"
-        found = self.lookup(addr)
+        found = self.lookup(addr) if addr else None
         if found is None:
-            return f"0x{addr:08x}"
+            return unknown_function(addr)
         if found[1] == 0 and found[0] in _TRAMPOLINES:
             return "[unknown/kretprobe'd]"
         return found[0]

@@ -10,8 +10,8 @@ from rbdump.events.printfmt import nodes as n
 from rbdump.events.printfmt.context import Context
 from rbdump.events.printfmt.ctype import CType, wrap
 from rbdump.events.printfmt.nodes import UnsupportedPrintFmt
-from rbdump.events.printfmt.runtime import Memo
 from rbdump.events.printfmt.values import Int, Text, Value
+from rbdump.memo import Memo
 
 __all__ = ["HANDLERS"]
 

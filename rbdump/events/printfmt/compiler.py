@@ -25,8 +25,10 @@ from rbdump.events.printfmt.parser import parse_print_fmt
 from rbdump.events.printfmt.placement import placed
 from rbdump.events.printfmt.plan import Part, Render, Segment, SpanMemo, choose_segments
 from rbdump.events.printfmt.template import Conversion, parse_template
+from rbdump.events.printfmt.text import blob_texts
 from rbdump.events.printfmt.values import Code
 from rbdump.events.rows import Rows
+from rbdump.events.strings import text_of
 from rbdump.events.variables import PAGE_SIZE
 
 __all__ = ["PrintFmt", "compile_print_fmt"]
@@ -105,7 +107,7 @@ class PrintFmt:
         names: dict[str, object] = {
             "np": np,
             "repeat": repeat,
-            "STRINGS": runtime.Strings(),
+            "STRINGS": blob_texts(text_of),
             **{name: getattr(runtime, name) for name in runtime.__all__ if name[0].islower()},
             **{f"{kind}{size}": np.dtype(f"{kind}{size}").type for kind in "iu" for size in (1, 2, 4, 8)},
         }

@@ -12,8 +12,8 @@ from rbdump.events.printfmt import nodes as n
 from rbdump.events.printfmt.context import Context
 from rbdump.events.printfmt.ctype import CType, wrap
 from rbdump.events.printfmt.nodes import UnsupportedPrintFmt
-from rbdump.events.printfmt.runtime import Memo
 from rbdump.events.printfmt.values import Int, Mem, Seq, Table, Text, Value
+from rbdump.memo import Memo
 
 __all__ = ["call", "map_ints"]
 
@@ -115,7 +115,7 @@ def _memory(ev: Context, node: n.Node) -> Mem:
 
 
 def _map_blobs(ev: Context, blobs: str, function: Callable[[bytes], str], name: str) -> Text:
-    memo = ev.code.bind(text.Blobs(function), name)
+    memo = ev.code.bind(text.blob_texts(function), name)
     return Text(None, ev.code.let(f"[*map({memo}.__getitem__, {blobs})]", "s"))
 
 

@@ -9,8 +9,8 @@ from rbdump.events.printfmt import nodes as n
 from rbdump.events.printfmt.context import Context
 from rbdump.events.printfmt.ctype import CType
 from rbdump.events.printfmt.nodes import UnsupportedPrintFmt
-from rbdump.events.printfmt.runtime import Memo
 from rbdump.events.printfmt.values import Int, Mem, Table, Text, Value
+from rbdump.memo import Memo
 
 __all__ = [
     "address_of",
@@ -208,7 +208,7 @@ def choose_text(ev: Context, test: Int, then: Value, other: Value) -> Text:
     return Text(None, ev.code.let(f"[{parts[0]} if c else {parts[1]} for {target} in zip({source})]", "s"))
 
 
-def _string_at(ev: Context) -> Memo:
+def _string_at(ev: Context) -> Memo[str]:
     string_at = ev.facts.string_at
 
     def text(addr: int) -> str:
@@ -219,7 +219,7 @@ def _string_at(ev: Context) -> Memo:
         return f"(0x{addr:x})" if known is None else known
 
     for thing in ev.code.names.values():
-        if isinstance(thing, Memo) and getattr(thing.function, "__name__", "") == "text":
+        if isinstance(thing, Memo) and getattr(thing.make, "__name__", "") == "text":
             return thing
     return Memo(text)
 

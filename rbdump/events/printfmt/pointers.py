@@ -15,10 +15,10 @@ from rbdump.events.printfmt import nodes as n
 from rbdump.events.printfmt.context import Context
 from rbdump.events.printfmt.errnos import error_name
 from rbdump.events.printfmt.nodes import UnsupportedPrintFmt
-from rbdump.events.printfmt.runtime import Memo
 from rbdump.events.printfmt.template import Conversion
 from rbdump.events.printfmt.timestamps import rtc_time, time64
 from rbdump.events.printfmt.values import Int, Mem, Text, Value
+from rbdump.memo import Memo
 
 __all__ = ["pointer"]
 
@@ -121,7 +121,7 @@ def _relative_page(ev: Context, node: n.Node) -> Text:
 
 def _blob_text(ev: Context, of: Mem, size: int, function: Callable[[bytes], str]) -> Text:
     blobs = memory.blob(ev, of, Int(ev.types.int, size))
-    memo = ev.code.bind(text.Blobs(function), "bytes")
+    memo = ev.code.bind(text.blob_texts(function), "bytes")
     return Text(None, ev.code.let(f"[*map({memo}.__getitem__, {blobs})]", "s"))
 
 
@@ -144,7 +144,7 @@ def _record(ev: Context, extension: str, of: Mem) -> Text:
             return _blob_text(ev, of, 16, lambda b: text.ip6(b, ":" if kind == "I" else ""))
         size = min(of.avail, 28) if isinstance(of.avail, int) else 28
         blobs = ev.code.let(f"blobs(rows, {of.offset}, np.minimum({of.avail}, {size}), {of.avail})", "m")
-        memo = ev.code.bind(text.Blobs(lambda b: text.sockaddr(b, options, order, kind == "i")), "bytes")
+        memo = ev.code.bind(text.blob_texts(lambda b: text.sockaddr(b, options, order, kind == "i")), "bytes")
         return Text(None, ev.code.let(f"[*map({memo}.__getitem__, {blobs})]", "s"))
     if kind == "a":
         size = of.elem.size if ev.types.long_size == 4 and of.elem.size in (4, 8) else ev.types.long_size
@@ -164,7 +164,7 @@ def _sized(ev: Context, extension: str, width: Width, of: Mem) -> Text:
         width = 1 if extension[0] == "h" else 0
     if extension[0] == "h":
         separator = {"C": ":", "D": "-", "N": ""}.get(extension[1:2], " ")
-        memo = ev.code.bind(text.Blobs(lambda b: text.hex_bytes(b, separator)), "bytes")
+        memo = ev.code.bind(text.blob_texts(lambda b: text.hex_bytes(b, separator)), "bytes")
         if isinstance(width, int):
             size = "1" if width < 0 else str(min(width, 64))
         else:

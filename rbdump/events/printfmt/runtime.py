@@ -6,19 +6,18 @@ Division by zero, which would have stopped the kernel, gives 0 here; nothing in 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from rbdump.events.rows import Rows
+from rbdump.events.strings import location
 
 __all__ = [
     "BAD_LOC",
     "WIDTH_LIMIT",
-    "Memo",
-    "Strings",
     "blobs",
     "clip",
     "div",
@@ -33,7 +32,6 @@ __all__ = [
 ]
 
 Array = npt.NDArray[Any]
-MEMO_LIMIT = 1 << 16
 WIDTH_LIMIT = 4096
 """Characters of one conversion that is padded: a width may come from a damaged record."""
 BAD_LOC = "(bad __data_loc)"
@@ -78,14 +76,12 @@ def shr(left: Any, right: Any, bits: int) -> Any:
 
 def loc(rows: Rows, offset: int) -> tuple[Array, Array]:
     """Where the dynamic array of a __data_loc field lies: offset and length, -1 when not inside the record."""
-    word = rows.integers(offset, 4, signed=False).astype(np.int64)
-    return _checked(rows, word & 0xFFFF, word >> 16)
+    return _checked(rows, *location(rows, offset, relative=False))
 
 
 def rel_loc(rows: Rows, offset: int) -> tuple[Array, Array]:
     """The same for a __rel_loc field, whose offset counts from its own end."""
-    word = rows.integers(offset, 4, signed=False).astype(np.int64)
-    return _checked(rows, (word & 0xFFFF) + offset + 4, word >> 16)
+    return _checked(rows, *location(rows, offset, relative=True))
 
 
 def _checked(rows: Rows, begin: Array, length: Array) -> tuple[Array, Array]:
@@ -120,31 +116,6 @@ def blobs(rows: Rows, offset: Any, count: Any, avail: Any) -> list[bytes | None]
             for a, c, wrong in zip(first.tolist(), count.tolist(), bad.tolist(), strict=True)
         ]
     return [bytes(data[a : a + c]) for a, c in zip(first.tolist(), count.tolist(), strict=True)]
-
-
-class Strings(dict[bytes | None, str]):
-    """Text of NUL-terminated bytes, remembered."""
-
-    def __missing__(self, raw: bytes | None) -> str:
-        if len(self) >= MEMO_LIMIT:
-            self.clear()
-        text = BAD_LOC if raw is None else raw.split(b"\0", 1)[0].decode("utf-8", "surrogateescape")
-        self[raw] = text
-        return text
-
-
-class Memo(dict[Any, str]):
-    """What ``function`` makes of one item, remembered."""
-
-    def __init__(self, function: Callable[[Any], str]) -> None:
-        super().__init__()
-        self.function = function
-
-    def __missing__(self, key: Any) -> str:
-        if len(self) >= MEMO_LIMIT:
-            self.clear()
-        text = self[key] = self.function(key)
-        return text
 
 
 def clip(texts: Iterable[str], sizes: Iterable[int]) -> list[str]:

@@ -7,13 +7,15 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
-from rbdump.events.printfmt.runtime import BAD_LOC, MEMO_LIMIT
+from rbdump.events.printfmt.runtime import BAD_LOC
+from rbdump.events.strings import until_nul
+from rbdump.memo import Memo
 
 __all__ = [
-    "Blobs",
     "array",
     "bitmap",
     "bitmap_list",
+    "blob_texts",
     "flags",
     "hex_bytes",
     "hex_dump",
@@ -30,18 +32,9 @@ __all__ = [
 Order = Literal["little", "big"]
 
 
-class Blobs(dict[bytes | None, str]):
-    """Text of byte strings, remembered; None is memory that does not lie inside the record."""
-
-    def __init__(self, function: Callable[[bytes], str]) -> None:
-        super().__init__()
-        self.function = function
-
-    def __missing__(self, raw: bytes | None) -> str:
-        if len(self) >= MEMO_LIMIT:
-            self.clear()
-        text = self[raw] = BAD_LOC if raw is None else self.function(raw)
-        return text
+def blob_texts(function: Callable[[bytes], str]) -> Memo[str]:
+    """Texts of byte strings; None is memory that does not lie inside the record."""
+    return Memo(lambda raw: BAD_LOC if raw is None else function(raw))
 
 
 def flags(value: int, separator: str, pairs: Sequence[tuple[int, str]]) -> str:
@@ -203,5 +196,5 @@ def uuid(raw: bytes, kind: str) -> str:
 
 def untrusted(raw: bytes) -> str:
     """A string of user space, quoted, with what is not printable as ``\\xNN``."""
-    raw = raw.split(b"\0", 1)[0]
+    raw = until_nul(raw)
     return "".join(chr(b) if 0x20 < b < 0x7F and b not in b'"\\' else f"\\x{b:02x}" for b in raw)

@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rbdump.abi import Abi
-from rbdump.events.facts import Facts, NoSymbols
+from rbdump.events.facts import Facts
 from rbdump.events.format import EventFormat, parse_format
 from rbdump.events.printfmt import compile_print_fmt
 from rbdump.events.rows import Rows
+from rbdump.symbols.symbolizer import Symbolizer
 from tests.events.records import COMMON, Rec, pack
 
 LE64, BE64, LE32, BE32 = Abi("little", 8), Abi("big", 8), Abi("little", 4), Abi("big", 4)
@@ -85,7 +86,7 @@ class Event:
         return entries.rows(memory)
 
     def facts(self, **known: Any) -> Facts:
-        return Facts(self.abi, known.pop("symbols", NoSymbols()), **known)
+        return Facts(self.abi, known.pop("symbols", Symbolizer(None, self.abi)), **known)
 
     def render(self, records: Sequence[Mapping[str, Any]], flags: int = 0, **known: Any) -> list[str]:
         """The bodies, without name and newline."""

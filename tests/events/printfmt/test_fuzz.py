@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 from rbdump.abi import Abi
-from rbdump.events.facts import Facts, NoSymbols
+from rbdump.events.facts import Facts
 from rbdump.events.format import EventFormat
 from rbdump.events.printfmt import UnsupportedPrintFmt, compile_print_fmt
 from rbdump.events.rows import Memory, Rows
 from rbdump.events.tracefs import load_tracefs
 from rbdump.events.variables import PAGE_BASE
+from rbdump.symbols.symbolizer import Symbolizer
 from tests.events.printfmt.rendering import BE32, LE64, Event, render
 
 SAMPLES = Path(__file__).parents[3] / "samples"
@@ -68,7 +69,7 @@ def test_no_record_of_a_real_event_raises(kernel: str) -> None:
     for number, fmt in enumerate(formats(kernel)):
         abi = Abi("big" if number % 2 else "little", long_size)
         known = {PAGE_BASE: 0xFFEA0000, "HZ": 250} if number % 3 else {}
-        facts = Facts(abi, NoSymbols(), string_at=lambda addr: "x" * (addr % 7), variables=known)
+        facts = Facts(abi, Symbolizer(None, abi), string_at=lambda addr: "x" * (addr % 7), variables=known)
         try:
             compiled = compile_print_fmt(fmt, facts)
         except UnsupportedPrintFmt:
