@@ -17,6 +17,12 @@ __all__ = ["assign_epochs", "outliers"]
 
 Stamps = npt.NDArray[np.uint64]
 
+_WILD_RUN = 4
+"""So many neighbouring sub-buffers may be overwritten by garbage and still not pass for a boot."""
+_WILD_TIMES = 64
+_WILD_LEAST = 1 << 40
+"""In units of the clock: 18 minutes of nanoseconds."""
+
 
 def outliers(stamps: Stamps) -> npt.NDArray[np.bool_]:
     """Which of one boot's time stamps do not fit: all but a longest sequence that never falls."""
@@ -63,6 +69,8 @@ def _boundaries(stamps: list[int]) -> tuple[list[int], list[int]]:
                 and not (after is not None and after < stamps[index - 2])
             ):
                 pass  # the one before was too large
+            elif _is_wild_run(stamps, begin, index):
+                pass  # the few before were
             elif after is not None and after >= before:
                 index += 1  # this one is too small
             elif after is None or index - 1 == begin:
@@ -73,6 +81,16 @@ def _boundaries(stamps: list[int]) -> tuple[list[int], list[int]]:
                 begin = index
         index += 1
     return certain, possible
+
+
+def _is_wild_run(stamps: list[int], begin: int, index: int) -> bool:
+    """Whether a few stamps before ``index`` are far off and what surrounds them is close: garbage, no boot."""
+    here = stamps[index]
+    for first in range(index - 2, max(begin, index - _WILD_RUN - 1), -1):
+        before = stamps[first - 1]
+        if before <= here:
+            return min(stamps[first:index]) - here > _WILD_TIMES * (here - before) + _WILD_LEAST
+    return False
 
 
 def assign_epochs(cpus: list[Stamps]) -> list[npt.NDArray[np.uint8]]:
