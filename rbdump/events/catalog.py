@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from rbdump.events.format import EventFormat, FormatError
-from rbdump.events.texts import FormatTexts
+from rbdump.events.texts import BUILT_IN, FormatTexts
 from rbdump.findings import Finding, Severity
 
 __all__ = ["Catalog"]
-
-_BUILT_IN = "built in"
 
 
 class Catalog:
@@ -109,7 +107,7 @@ class Catalog:
             return "no event has the id 0, and it is given to records that are too short to hold one"
         if event_id < self.numbering:
             return "ids of this range are ftrace's own, and none of its events has this one"
-        others = [source for source in self.sources if source.origin != _BUILT_IN and len(source)]
+        others = [source for source in self.sources if source.origin != BUILT_IN and len(source)]
         if not others:
             return "nothing was given that tells the formats of this kernel (a copy of tracefs, a kernel image)"
         if event_id > max(max(source) for source in others):
@@ -118,11 +116,6 @@ class Catalog:
                 "(a kprobe, a synthetic or a user event)"
             )
         return f"{' and '.join(source.origin for source in others)} does not list it"
-
-    def origins(self) -> Iterator[tuple[str, int]]:
-        """(origin, number of events that it decides) of each source, in order of precedence."""
-        for source in self.sources:
-            yield source.origin, sum(self._owner(event_id) is source for event_id in source)
 
     def parsed(self, event_ids: Iterable[int]) -> dict[int, EventFormat]:
         """The formats of those ids that are known."""

@@ -13,7 +13,10 @@ from typing import Protocol
 
 from rbdump.events.format import EventFormat, FormatError, parse_format
 
-__all__ = ["FormatTexts", "TextEvent"]
+__all__ = ["BUILT_IN", "FormatTexts", "TextEvent"]
+
+BUILT_IN = "built in"
+"""The origin of formats that rbdump brings along."""
 
 _ID_LINE = re.compile(rb"\nID:[ \t]*(\d{1,5})[ \t\r]*\n")
 _ID_WITHIN = 1024
