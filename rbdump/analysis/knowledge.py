@@ -21,7 +21,7 @@ from rbdump.analysis.sources import SourceFiles, Sources
 from rbdump.errors import SourceError, UsageError
 from rbdump.events.builtin import builtin_formats, choose_numbering
 from rbdump.events.catalog import Catalog
-from rbdump.events.entries import TRACE_ENTRY_SIZE, Entries
+from rbdump.events.entries import Entries
 from rbdump.events.facts import Facts, no_addr
 from rbdump.events.rows import Memory
 from rbdump.events.score import require_fit, score_formats
@@ -29,6 +29,7 @@ from rbdump.events.tracefs import Tracefs
 from rbdump.events.variables import infer_variables
 from rbdump.findings import Finding, Severity
 from rbdump.ring import Region
+from rbdump.ring.records import TRACE_ENTRY_SIZE
 from rbdump.ring.region import CLOCKS
 from rbdump.symbols.symbolizer import Symbolizer
 from rbdump.symbols.table import SymbolTable

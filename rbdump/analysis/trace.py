@@ -20,7 +20,7 @@ from rbdump.analysis.selection import Selection
 from rbdump.analysis.sources import SourceFiles, Sources, read_ahead, read_files
 from rbdump.errors import NotARegionError
 from rbdump.events.choose import choose
-from rbdump.events.comms import TaskNames, task_names
+from rbdump.events.comms import TaskNames, task_names, unknown_task
 from rbdump.events.entries import Entries, gather_entries
 from rbdump.events.rows import Memory
 from rbdump.findings import Finding, Severity
@@ -289,7 +289,7 @@ class Trace:
             self._found.append(Finding(Severity.INFO, "clock-assumed", text))
 
     def _comm_of(self, pid: int) -> str:
-        return self._comms_by_pid.get(pid, "<...>" if pid else "<idle>")
+        return self._comms_by_pid.get(pid, unknown_task(pid))
 
     @cached_property
     def _comms_by_pid(self) -> dict[int, str]:

@@ -16,11 +16,11 @@ from functools import lru_cache
 import numpy as np
 
 from rbdump.abi import Abi
-from rbdump.events.entries import TRACE_ENTRY_SIZE, Entries
+from rbdump.events.entries import Entries
 from rbdump.events.format import sizeof
 from rbdump.events.rows import Memory
-from rbdump.events.texts import FormatTexts
-from rbdump.ring.records import RecordState
+from rbdump.events.texts import BUILT_IN, FormatTexts
+from rbdump.ring.records import TRACE_ENTRY_SIZE, RecordState
 
 __all__ = ["NUMBERINGS", "builtin_formats", "choose_numbering"]
 
@@ -173,7 +173,7 @@ def builtin_formats(
         best = chosen.get(event_id)
         if best is None or rank > best[0] or (rank == best[0] and "long-depth" in record.words):
             chosen[event_id] = (rank, record, lines)
-    texts = FormatTexts("built in", abi.long_size)
+    texts = FormatTexts(BUILT_IN, abi.long_size)
     for event_id, (_, record, lines) in sorted(chosen.items()):
         head = f"name: {record.name}\nID: {event_id}\nformat:\n{_COMMON}\n{lines}"
         texts.add("ftrace", record.name, f"{head}\n", event_id)

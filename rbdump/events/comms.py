@@ -17,14 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from rbdump.events.catalog import Catalog
-from rbdump.events.entries import Entries
+from rbdump.events.entries import PID_MAX_LIMIT, Entries
 from rbdump.events.format import EventFormat, Field
 from rbdump.events.rows import Memory, Rows
 from rbdump.events.strings import dynamic_bytes, text_of, until_nul
 
-__all__ = ["TaskNames", "infer_comms", "saved_comms", "task_names"]
+__all__ = ["TaskNames", "infer_comms", "saved_comms", "task_names", "unknown_task"]
 
-_PID_LIMIT = 1 << 22  # PID_MAX_LIMIT; what is above is damage
 _UNKNOWN, _IDLE, _NEGATIVE = "<...>", "<idle>", "<XXX>"
 _COMM_LEN = 15  # TASK_COMM_LEN without the NUL
 _SPECIAL = (_UNKNOWN, _IDLE, _NEGATIVE)
@@ -70,8 +69,13 @@ class _Names:
         return found
 
 
+def unknown_task(pid: int) -> str:
+    """What the kernel prints for a task whose name it has not kept."""
+    return _UNKNOWN if pid else _IDLE
+
+
 def _valid(pid: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    return (pid > 0) & (pid <= _PID_LIMIT)
+    return (pid > 0) & (pid <= PID_MAX_LIMIT)
 
 
 def _special(pid: npt.NDArray[np.int32], index: npt.NDArray[np.int32]) -> None:
@@ -82,7 +86,7 @@ def _special(pid: npt.NDArray[np.int32], index: npt.NDArray[np.int32]) -> None:
 def saved_comms(pid: npt.NDArray[np.int32], saved: Mapping[int, str]) -> TaskNames:
     """Names by pid from saved_cmdlines; ``<...>`` for a pid that it lacks."""
     names = _Names()
-    table = np.zeros(min(max([*saved, int(pid.max(initial=0)), 0]), _PID_LIMIT) + 1, np.int32)
+    table = np.zeros(min(max([*saved, int(pid.max(initial=0)), 0]), PID_MAX_LIMIT) + 1, np.int32)
     for its_pid, name in saved.items():
         if 0 < its_pid < len(table):
             table[its_pid] = names.number(name)

@@ -14,12 +14,12 @@ import numpy.typing as npt
 
 from rbdump.events.rows import Memory, Rows
 from rbdump.findings import Finding, Severity
-from rbdump.ring.records import RecordTable
+from rbdump.ring.records import TRACE_ENTRY_SIZE, RecordTable
 
-__all__ = ["TRACE_ENTRY_SIZE", "Entries", "gather_entries"]
+__all__ = ["PID_MAX_LIMIT", "Entries", "gather_entries"]
 
-TRACE_ENTRY_SIZE = 8
-"""sizeof(struct trace_entry)."""
+PID_MAX_LIMIT = 1 << 22
+"""No pid is larger (on 64 bit); what is above is damage."""
 
 
 @dataclass(slots=True)

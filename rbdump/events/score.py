@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rbdump.errors import WrongImageError
+from rbdump.events.entries import PID_MAX_LIMIT
 from rbdump.events.format import EventFormat, Field
 from rbdump.events.rows import Rows
 from rbdump.events.strings import location
@@ -35,7 +36,6 @@ Integers = npt.NDArray[np.int64]
 _SAMPLE = 2000
 """Records of one event that are looked at, evenly spread; more of them say the same."""
 _FTRACE = "ftrace"
-_MAX_PID = 1 << 22
 _MAX_CPU = 8192
 _MAX_TASK_NAME = 64
 _MAX_PRIO = 140
@@ -223,7 +223,7 @@ def _field_checks(fmt: EventFormat, field: Field, rows: Rows) -> Iterator[tuple[
     elif field.size == 4:
         value = rows.integers(field.offset, 4, signed=True).astype(np.int64)
         if name == "pid" or name.endswith("_pid"):
-            yield f"{name} out of range", (value >= -1) & (value <= _MAX_PID)
+            yield f"{name} out of range", (value >= -1) & (value <= PID_MAX_LIMIT)
         elif name == "cpu" or name.endswith("_cpu"):
             yield f"{name} out of range", (value >= -1) & (value <= _MAX_CPU)
         elif fmt.system == "sched" and (name == "prio" or name.endswith("prio")):

@@ -16,12 +16,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rbdump.events.entries import Entries
+from rbdump.events.entries import PID_MAX_LIMIT, Entries
 
 __all__ = ["PrefixRenderer", "latency_chars", "latency_text", "stamp_text"]
 
 _TASK = 25
-_MAX_TABLE_PID = 1 << 22  # PID_MAX_LIMIT on 64 bit
 
 IRQS_OFF, LAZY_OR_NOSUPPORT, NEED_RESCHED, HARDIRQ, SOFTIRQ, PREEMPT_RESCHED, NMI, BH_OFF = (1 << n for n in range(8))
 
@@ -152,7 +151,7 @@ class PrefixRenderer:
 
     def _tasks(self, pid: npt.NDArray[np.int32], comm: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int32]:
         """The index of each row's (name, pid) in the tables. Most pids have one name: a table by pid decides those."""
-        inside = (pid >= 0) & (pid < _MAX_TABLE_PID)
+        inside = (pid >= 0) & (pid < PID_MAX_LIMIT)
         top = int(pid[inside].max(initial=0)) + 1
         if top > len(self._task_of_pid):
             self._task_of_pid = np.concatenate([self._task_of_pid, np.full(top - len(self._task_of_pid), -1, np.int32)])

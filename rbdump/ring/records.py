@@ -10,7 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["RecordState", "RecordTable"]
+__all__ = ["TRACE_ENTRY_SIZE", "RecordState", "RecordTable"]
+
+TRACE_ENTRY_SIZE = 8
+"""sizeof(struct trace_entry), which every payload begins with."""
 
 
 class RecordState(IntEnum):

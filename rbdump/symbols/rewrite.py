@@ -17,6 +17,7 @@ from rbdump.abi import Abi
 from rbdump.memo import Memo
 from rbdump.symbols.symbolizer import Symbolizer
 from rbdump.symbols.table import SymbolTable
+from rbdump.symbols.words import lowest_addr
 
 __all__ = ["AddressRewriter", "addresses_in"]
 
@@ -95,7 +96,7 @@ class AddressRewriter:
 
 def addresses_in(text: bytes, abi: Abi) -> npt.NDArray[np.uint64]:
     """Every number of a text that may be a kernel address, in text order."""
-    low = 1 << 32 if abi.byteorder == "big" and abi.long_size == 8 else 1 << (8 * abi.long_size - 1)
+    low = lowest_addr(abi)
     found = (int(digits, 16) for digits in _ADDRESS.findall(text))
     return np.array([addr for addr in found if low <= addr <= abi.long_mask], np.uint64)
 

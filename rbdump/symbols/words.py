@@ -12,14 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from rbdump.abi import Abi
-from rbdump.ring.records import RecordTable
+from rbdump.ring.records import TRACE_ENTRY_SIZE, RecordTable
 
-__all__ = ["kernel_words"]
+__all__ = ["kernel_words", "lowest_addr"]
 
 Addrs = npt.NDArray[np.uint64]
 
-_ENTRY = 8
-"""Bytes of struct trace_entry, which holds no address."""
 _MAX_WORDS = 1 << 18
 """Words looked at; more of them would say the same. Records are taken from all of the table, evenly."""
 _MAX_RECORDS = 1 << 16
@@ -32,18 +30,24 @@ _MIN_SHARE = 0.75
 """A place of an event holds addresses if this share of its words, zeros aside, may be addresses."""
 
 
+def lowest_addr(abi: Abi) -> int:
+    """Where kernel addresses may begin: with the upper half of the address space; on s390x, where not, at 2**32."""
+    return 1 << 32 if abi.byteorder == "big" and abi.long_size == 8 else 1 << (8 * abi.long_size - 1)
+
+
 def kernel_words(data: npt.NDArray[np.uint8], abi: Abi, records: RecordTable) -> tuple[Addrs, npt.NDArray[np.int64]]:
     """The distinct words of the last boot's records that may be kernel addresses, sorted, and how often each occurs.
 
-    Words are as wide as the machine's ``unsigned long`` and begin at any multiple of 4 bytes of the payload. Those in
-    the upper half of the address space are taken, which is the kernel's on most machines; on s390x, where it is not,
-    those from 2**32 on. Places of an event whose words are mostly others are left out.
+    Words are as wide as the machine's ``unsigned long`` and begin at any multiple of 4 bytes of the payload. Those from
+    `lowest_addr` on are taken. Places of an event whose words are mostly others are left out.
     """
     rows = np.flatnonzero(records.epoch == 0)
     rows = rows[:: -(-len(rows) // _MAX_RECORDS) or 1]
     offsets = records.offset[rows]
-    counts = np.clip((records.length[rows] - _ENTRY - abi.long_size) // 4 + 1, 0, _MAX_RECORD_WORDS).astype(np.int64)
-    keep = (counts > 0) & (offsets >= 0) & (offsets + _ENTRY + 4 * (counts - 1) + abi.long_size <= len(data))
+    counts = np.clip((records.length[rows] - TRACE_ENTRY_SIZE - abi.long_size) // 4 + 1, 0, _MAX_RECORD_WORDS).astype(
+        np.int64
+    )
+    keep = (counts > 0) & (offsets >= 0) & (offsets + TRACE_ENTRY_SIZE + 4 * (counts - 1) + abi.long_size <= len(data))
     step = -(-int(counts[keep].sum()) // _MAX_WORDS) or 1
     offsets, counts = offsets[keep][::step], counts[keep][::step]
     if not len(offsets):
@@ -51,10 +55,9 @@ def kernel_words(data: npt.NDArray[np.uint8], abi: Abi, records: RecordTable) ->
     # The k-th word of every record in one go would need a loop up to the longest record; this is one flat gather.
     starts = np.cumsum(counts) - counts
     flat = np.arange(int(counts.sum()), dtype=np.int64) - np.repeat(starts, counts)
-    at = np.repeat(offsets + _ENTRY, counts) + 4 * flat
-    low = 1 << 32 if abi.byteorder == "big" and abi.long_size == 8 else 1 << (8 * abi.long_size - 1)
+    at = np.repeat(offsets + TRACE_ENTRY_SIZE, counts) + 4 * flat
     words = _integers(data, abi, at, abi.long_size)
-    wanted = words >= np.uint64(low)
+    wanted = words >= np.uint64(lowest_addr(abi))
     ids = _integers(data, abi, offsets, 2).astype(np.int32)
     place = np.repeat(ids * _PLACES, counts) + np.minimum(flat, _PLACES - 2 + (flat & 1)).astype(np.int32)
     number = np.bincount(place[wanted], minlength=int(place.max()) + 1)
