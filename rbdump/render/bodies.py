@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,8 @@ import numpy.typing as npt
 
 from rbdump.errors import SourceError
 from rbdump.events.catalog import Catalog
-from rbdump.events.entries import TRACE_ENTRY_SIZE, Entries
+from rbdump.events.comms import unknown_task
+from rbdump.events.entries import Entries
 from rbdump.events.facts import Facts
 from rbdump.events.format import EventFormat
 from rbdump.events.printfmt import UnsupportedPrintFmt, compile_print_fmt
@@ -26,10 +26,11 @@ from rbdump.findings import Finding, Severity
 from rbdump.render import devices, funcgraph, function, latency, prints, stacks, switches
 from rbdump.render.dynamic import is_dynamic, probe_renderer, synthetic_renderer
 from rbdump.render.fields import RawStyle, fields_renderer
-from rbdump.render.group import Group, MissingField, Renderer, bounded, tails
+from rbdump.render.group import Group, MissingField, Renderer, bounded, render_by_event, tails
 from rbdump.render.reader import Reader, reader_facts
 from rbdump.render.style import Style
 from rbdump.render.syscalls import syscall_renderer
+from rbdump.ring.records import TRACE_ENTRY_SIZE
 
 __all__ = ["Bodies", "LastBoot", "unknown_events"]
 
@@ -66,10 +67,6 @@ def unknown_events(entries: Entries, catalog: Catalog) -> list[Finding]:
     return findings
 
 
-def _unknown_task(pid: int) -> str:
-    return "<...>" if pid else "<idle>"
-
-
 class Bodies:
     """Renders event bodies; keeps one compiled renderer for each event id."""
 
@@ -82,7 +79,7 @@ class Bodies:
         *,
         nr_cpus: int = 1,
         last_boot: LastBoot | None = None,
-        comm_of: Callable[[int], str] = _unknown_task,
+        comm_of: Callable[[int], str] = unknown_task,
     ) -> None:
         """``nr_cpus``: possible CPUs of the dead kernel; ``last_boot``: print fields as the next kernel would;
         ``comm_of``: a task's name by pid, for events that name another task than their own.
@@ -107,18 +104,7 @@ class Bodies:
 
     def render(self, entries: Entries, leaf: npt.NDArray[np.int64] | None = None) -> list[str]:
         """The body of each row with its newline, in row order; ``leaf`` as `funcgraph.fold_funcgraph` gives it."""
-        if not len(entries):
-            return []
-        order = np.argsort(entries.id, kind="stable")
-        ids = entries.id[order]
-        bounds = [0, *(np.flatnonzero(ids[1:] != ids[:-1]) + 1).tolist(), len(ids)]
-        texts: list[str] = []
-        for begin, end in pairwise(bounds):
-            texts += self._group(int(ids[begin]), entries, order[begin:end], leaf)
-        out = np.empty(len(entries), object)
-        out[order] = texts
-        result: list[str] = out.tolist()
-        return result
+        return render_by_event(entries.id, lambda event_id, index: self._group(event_id, entries, index, leaf))
 
     def _group(
         self, event_id: int, entries: Entries, index: npt.NDArray[np.intp], leaf: npt.NDArray[np.int64] | None

@@ -11,17 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from rbdump.events.facts import Facts
 from rbdump.events.format import EventFormat, Field
 from rbdump.events.rows import Rows
 from rbdump.events.strings import dynamic_bytes, text_of
 from rbdump.memo import Memo
-from rbdump.render.group import Group, Renderer
+from rbdump.render.group import Group, Renderer, or_else
 from rbdump.render.reader import Reader
 
 __all__ = ["RawStyle", "fields_renderer", "filter_type"]
@@ -155,28 +151,11 @@ def _values(field: Field, facts: Facts, style: RawStyle) -> Values:
     return lambda rows: ["<INVALID-SIZE>"] * len(rows)
 
 
-def _safe(field: Field, values: Values) -> Values:
-    """The same for records of any length."""
-    least = field.offset + field.size
-
-    def safe(rows: Rows) -> list[str]:
-        fits: npt.NDArray[Any] = rows.length >= least
-        if fits.all():
-            return values(rows)
-        texts = [_OVERFLOW] * len(rows)
-        chosen = np.flatnonzero(fits)
-        for row, text in zip(chosen.tolist(), values(rows.select(chosen)), strict=True):
-            texts[row] = text
-        return texts
-
-    return safe
-
-
 def fields_renderer(fmt: EventFormat, facts: Facts, style: RawStyle) -> Renderer:
     """Renders an event as its fields; rows may be of any length. ``facts`` name addresses as the reader would."""
     if not fmt.fields:
         return lambda group: [f"{fmt.name}:No fields found\n"] * len(group)
-    columns = [_safe(field, _values(field, facts, style)) for field in fmt.fields]
+    columns = [or_else(_values(field, facts, style), field.offset + field.size, _OVERFLOW) for field in fmt.fields]
     names = [field.name.replace("%", "%%") for field in fmt.fields]
     template = f"{fmt.name.replace('%', '%%')}:" + "".join(f" {name}=%s" for name in names) + "\n"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,18 @@ from rbdump.events.entries import Entries
 from rbdump.events.format import EventFormat, Field
 from rbdump.events.rows import Rows
 
-__all__ = ["Group", "MissingField", "Renderer", "bounded", "column", "cut", "field_named", "tails"]
+__all__ = [
+    "Group",
+    "MissingField",
+    "Renderer",
+    "bounded",
+    "column",
+    "cut",
+    "field_named",
+    "or_else",
+    "render_by_event",
+    "tails",
+]
 
 _LINE_LIMIT = 8156
 """Characters that a kernel can print of one event: what its struct trace_seq holds (TRACE_SEQ_BUFFER_SIZE)."""
@@ -70,6 +82,38 @@ def tails(rows: Rows, field_offset: int) -> list[bytes]:
     begin = (rows.offset + field_offset).tolist()
     end = (rows.offset + rows.length).tolist()
     return [bytes(data[first:last]) for first, last in zip(begin, end, strict=True)]
+
+
+def render_by_event(ids: npt.NDArray[np.uint16], render: Callable[[int, npt.NDArray[np.intp]], list[str]]) -> list[str]:
+    """One text for each row: ``render`` is given each event id and its rows, and makes theirs."""
+    if not len(ids):
+        return []
+    order = np.argsort(ids, kind="stable")
+    ids = ids[order]
+    bounds = [0, *(np.flatnonzero(ids[1:] != ids[:-1]) + 1).tolist(), len(ids)]
+    texts: list[str] = []
+    for begin, end in pairwise(bounds):
+        texts += render(int(ids[begin]), order[begin:end])
+    out = np.empty(len(ids), object)
+    out[order] = texts
+    result: list[str] = out.tolist()
+    return result
+
+
+def or_else(values: Callable[[Rows], list[str]], least: int, otherwise: str) -> Callable[[Rows], list[str]]:
+    """The same for records of any length: ``otherwise`` stands for those of less than ``least`` bytes."""
+
+    def safe(rows: Rows) -> list[str]:
+        fits: npt.NDArray[np.bool_] = rows.length >= least
+        if fits.all():
+            return values(rows)
+        texts = [otherwise] * len(rows)
+        chosen = np.flatnonzero(fits)
+        for row, text in zip(chosen.tolist(), values(rows.select(chosen)), strict=True):
+            texts[row] = text
+        return texts
+
+    return safe
 
 
 def cut(text: str) -> str:

@@ -12,7 +12,6 @@ when nobody counted), ``boot`` (how many boots before the last one), ``state`` (
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from json.encoder import encode_basestring  # type: ignore[attr-defined,unused-ignore]
 from typing import Any
 
@@ -27,7 +26,7 @@ from rbdump.events.rows import Memory, Rows
 from rbdump.events.strings import dynamic_bytes, text_of
 from rbdump.memo import Memo
 from rbdump.render.bodies import Bodies
-from rbdump.render.group import tails
+from rbdump.render.group import or_else, render_by_event, tails
 from rbdump.render.prefix import latency_chars
 from rbdump.ring.records import RecordState
 
@@ -102,20 +101,6 @@ def _values(fmt: EventFormat, field: Field, abi: Abi) -> Values:
     return lambda rows: list(map(str, rows.integers(field.offset, field.size, signed=field.signed).tolist()))
 
 
-def _safe(field: Field, values: Values, least: int) -> Values:
-    def safe(rows: Rows) -> list[str]:
-        fits: npt.NDArray[np.bool_] = rows.length >= least
-        if fits.all():
-            return values(rows)
-        texts = ["null"] * len(rows)
-        chosen = np.flatnonzero(fits)
-        for row, text in zip(chosen.tolist(), values(rows.select(chosen)), strict=True):
-            texts[row] = text
-        return texts
-
-    return safe
-
-
 class JsonRenderer:
     """Renders slices of a table of entries as JSON lines."""
 
@@ -153,20 +138,13 @@ class JsonRenderer:
         return "".join(pieces).encode("utf-8")
 
     def _events(self, entries: Entries) -> list[str]:
-        order = np.argsort(entries.id, kind="stable")
-        ids = entries.id[order]
-        bounds = [0, *(np.flatnonzero(ids[1:] != ids[:-1]) + 1).tolist(), len(ids)]
-        texts: list[str] = []
-        for begin, end in pairwise(bounds):
-            event_id = int(ids[begin])
+        def render(event_id: int, index: npt.NDArray[np.intp]) -> list[str]:
             make = self._makers.get(event_id)
             if make is None:
                 make = self._makers[event_id] = self._maker(event_id)
-            texts += make(entries.rows(self._memory, order[begin:end]))
-        out = np.empty(len(entries), object)
-        out[order] = texts
-        result: list[str] = out.tolist()
-        return result
+            return make(entries.rows(self._memory, index))
+
+        return render_by_event(entries.id, render)
 
     def _maker(self, event_id: int) -> Callable[[Rows], list[str]]:
         fmt = self._catalog.get(event_id)
@@ -176,7 +154,7 @@ class JsonRenderer:
         columns = []
         for field in fmt.fields:
             least = field.offset + (0 if _takes_rest(fmt, field) else field.size)
-            columns.append(_safe(field, _values(fmt, field, abi), least))
+            columns.append(or_else(_values(fmt, field, abi), least, "null"))
         keys = [quoted(field.name).replace("%", "%%") for field in fmt.fields]
         event = quoted(f"{fmt.system}:{fmt.name}").replace("%", "%%")
         template = f'"event":{event},"fields":{{{",".join(f"{key}:%s" for key in keys)}}},"text":'
