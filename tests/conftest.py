@@ -15,8 +15,10 @@ from hypothesis import HealthCheck, settings
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = ROOT / "samples"
 
-settings.register_profile("rbdump", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("rbdump")
+# The same examples in every run; HYPOTHESIS_PROFILE=explore looks for new ones.
+settings.register_profile("rbdump", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("explore", settings.get_profile("rbdump"), derandomize=False, max_examples=1000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "rbdump"))
 
 Run = Callable[..., subprocess.CompletedProcess[bytes]]
 

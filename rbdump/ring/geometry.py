@@ -159,10 +159,14 @@ def _positions(identity: Identity, subbuf_size: int, nr_subbufs: int) -> Iterato
 
 
 def looks_like_subbufs(data: Bytes, identity: Identity, at: int, subbuf_size: int, nr_subbufs: int) -> bool:
-    """Whether ``nr_subbufs`` sub-buffers lie at ``at``: all say possible sizes, and some hold something."""
+    """Whether ``nr_subbufs`` sub-buffers lie at ``at``: all say possible sizes, and some hold something.
+
+    Of a truncated input what is there has to do.
+    """
     structs = identity.structs
     header = int(structs.subbuf.sizeof())
-    if at < 0 or at + subbuf_size * nr_subbufs > len(data):
+    nr_subbufs = min(nr_subbufs, (len(data) - at) // subbuf_size)
+    if at < 0 or nr_subbufs < 1:
         return False
     subbufs = parse_subbufs(data, at, nr_subbufs, subbuf_size, header, structs.abi)
     possible = subbufs.size <= subbuf_size - header

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from rbdump.errors import RbdumpError
@@ -96,6 +96,7 @@ def apply(data: np.ndarray, damage: list[tuple[str, float, object]], first: int)
     consumed=st.integers(0, 3),
     count=st.integers(100, 900),
 )
+@example(damage=[("cut", 0.875, 0), ("swap", 0.0, 0.75)], layout="A0", shape=("little", 4), consumed=0, count=100)
 def test_untouched_subbufs_lose_nothing(
     damage: list[tuple[str, float, object]], layout: str, shape: tuple[str, int], consumed: int, count: int
 ) -> None:
