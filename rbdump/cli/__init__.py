@@ -13,6 +13,7 @@ import typer
 
 from rbdump import __version__
 from rbdump.cli import check, formats, info, parse, resolve
+from rbdump.cli.helptext import Command
 from rbdump.cli.reporting import complain, open_standard_files
 from rbdump.errors import ExitStatus, RbdumpError
 
@@ -26,11 +27,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Read a raw dump of a persistent (boot-mapped) ftrace ring buffer and print what the dead kernel recorded.",
 )
-app.command("parse")(parse.parse)
-app.command("info")(info.info)
-app.command("check")(check.check)
-app.command("resolve")(resolve.resolve)
-app.command("formats")(formats.formats)
+app.command("parse", cls=Command, short_help="Print the trace that the dead kernel had recorded.")(parse.parse)
+app.command("info", cls=Command)(info.info)
+app.command("check", cls=Command)(check.check)
+app.command("resolve", cls=Command)(resolve.resolve)
+app.command(
+    "formats", cls=Command, short_help="List or write the events of a kernel image, or find the image that fits."
+)(formats.formats)
 
 
 def _version(wanted: bool) -> None:

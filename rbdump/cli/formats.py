@@ -18,7 +18,7 @@ __all__ = ["formats"]
 def formats(
     region: Annotated[
         str | None,
-        typer.Argument(metavar="[REGION]", help="The dump that --best-of is about.", show_default=False),
+        typer.Argument(metavar="REGION", help="The dump that --best-of is about.", show_default=False),
     ] = None,
     vmlinux: options.Vmlinux = None,
     output: Annotated[

@@ -12,6 +12,7 @@ import typer
 import rbdump
 from rbdump.cli import options
 from rbdump.cli.reporting import report_findings
+from rbdump.errors import UsageError
 
 __all__ = ["parse"]
 
@@ -167,6 +168,8 @@ def parse(
 
     Findings about damage go to stderr; the exit status is 0 even then (`rbdump check` fails on damage).
     """
+    if text_delta is not None and not raw_fields:
+        raise UsageError("--text-delta says how to print with --raw-fields; give both, or neither")
     trace = rbdump.open(
         region,
         vmlinux=vmlinux or (),

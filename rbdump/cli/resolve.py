@@ -23,7 +23,7 @@ def resolve(
     what: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[REGION | TEXT | ADDR...]",
+            metavar="REGION|TEXT|ADDR",
             help="A dump or a text file, or addresses (0x..., name+0x12); without any, text on stdin is filtered.",
             show_default=False,
         ),
@@ -61,6 +61,8 @@ def resolve(
     if not vmlinux and kallsyms is None:
         raise UsageError("nothing to take names from; give --vmlinux IMAGE or --kallsyms FILE")
     if path is not None and not _is_text(path):
+        if keep or lines:
+            raise UsageError("--keep and --lines are for text: rbdump parse REGION | rbdump resolve --lines ...")
         from rbdump.analysis.sources import Sources
         from rbdump.analysis.trace import open_trace
 

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Help of a command: its options under the headings that they name, as plain text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from typer.core import TyperCommand
+
+__all__ = ["Command"]
+
+
+class Command(TyperCommand):
+    """A command whose help has a heading for each group of options; typer knows such groups in its rich help only."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """The words of the usage line; what is required stands without braces, as in the manual pages."""
+        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write arguments and options in the order of the groups' first members."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is None:
+                continue
+            name, words = record
+            if parameter.param_type_name == "argument":
+                heading, name = "Arguments", name.split(" <")[0]
+            else:
+                heading = getattr(parameter, "rich_help_panel", None) or "Other options"
+            groups.setdefault(heading, []).append((name, words))
+        for heading, rows in groups.items():
+            with formatter.section(heading):
+                formatter.write_dl(rows)
