@@ -14,7 +14,7 @@ from rbdump.errors import UsageError, WrongImageError
 from rbdump.findings import Finding
 from rbdump.kernel.image import KernelImage, load_image
 from rbdump.kernel.lines import SourceLines
-from rbdump.kernel.modules import LoadedModules, load_modules
+from rbdump.kernel.modules import LoadedModules, check_folder, load_modules
 from rbdump.kernel.typeinfo import TypeSource
 from rbdump.symbols.code import CodeMap, Landing
 from rbdump.symbols.delta import BootAddresses, boot_table
@@ -125,6 +125,8 @@ class Placer:
         """``lines`` reads the DWARF of the images as well. Raises SourceError if a source cannot be used."""
         if not vmlinux and kallsyms is None:
             raise UsageError("nothing to take names from; give --vmlinux IMAGE or --kallsyms FILE")
+        if modules is not None:
+            check_folder(modules)
         self._modules = modules
         self._text_addr = text_addr
         self._force = force

@@ -52,7 +52,11 @@ class SourceFiles:
 
 
 def read_files(sources: Sources) -> SourceFiles:
-    """Read the copies of tracefs and the symbol list. SourceError when one cannot be used."""
+    """Read the copies of tracefs and the symbol list. SourceError when one cannot be used, or no modules are there."""
+    if sources.modules is not None:
+        from rbdump.kernel.modules import check_folder
+
+        check_folder(sources.modules)
     copies = tuple(load_tracefs(path) for path in sources.tracefs)
     return SourceFiles(copies, load_kallsyms(sources.kallsyms) if sources.kallsyms is not None else None)
 

@@ -99,8 +99,8 @@ def choose_events(patterns: Sequence[str], catalog: Catalog) -> frozenset[int]:
         if not found:
             near = catalog.near(pattern)
             hint = f"; did you mean {' or '.join(near)}?" if near else ""
-            if not near and all(system == "ftrace" for system, _ in catalog.names()):
-                hint = "; nothing was given that tells the names of events, a copy of tracefs does (or give the number)"
+            if all(system == "ftrace" for system, _ in catalog.names()):
+                hint = " among ftrace's own; --vmlinux or --tracefs tells the names of the others (or give the number)"
             raise UsageError(f"--event {pattern!r}: there is no such event{hint}")
         wanted.update(found)
     return frozenset(wanted)

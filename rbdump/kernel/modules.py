@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from rbdump.abi import Abi
-from rbdump.errors import InputError, RbdumpError
+from rbdump.errors import InputError, RbdumpError, SourceError
 from rbdump.findings import Finding, Severity
 from rbdump.inputs import open_bytes
 from rbdump.kernel.evalmaps import read_eval_maps
@@ -28,7 +28,7 @@ from rbdump.kernel.structs import pointer_table
 from rbdump.kernel.symboldata import SymbolData
 from rbdump.kernel.typeinfo import TypeSource
 
-__all__ = ["KernelModule", "ModuleEvent", "load_modules", "open_module"]
+__all__ = ["KernelModule", "ModuleEvent", "check_folder", "load_modules", "open_module"]
 
 SUFFIXES = (".ko", ".ko.xz", ".ko.zst", ".ko.gz")
 MAX_FILES = 1 << 17
@@ -90,7 +90,7 @@ def load_modules(
     :param wanted: ``(name, text address)`` as the scratch lists them.
     :param types: of the kernel that loaded them; None: no events, symbols only.
     :param release: of that kernel; a module that was built for another one is said to be.
-    :raises InputError: the folder cannot be read.
+    :raises SourceError: there is no such folder.
     """
     files = _find_files(folder, {name for name, _ in wanted})
     findings: list[Finding] = []
@@ -113,10 +113,15 @@ def load_modules(
     return LoadedModules(tuple(modules), tuple(dict.fromkeys(missing)), findings)
 
 
+def check_folder(folder: str) -> None:
+    """SourceError if there is no such folder."""
+    if not os.path.isdir(folder):
+        raise SourceError(f"{folder}: is no folder of kernel modules; give /lib/modules/RELEASE of the dead kernel")
+
+
 def _find_files(folder: str, wanted: set[str]) -> dict[str, str]:
     """Module name -> path; file names may spell a name's underscores as dashes."""
-    if not os.path.isdir(folder):
-        raise InputError(f"{folder}: is no folder of kernel modules; give /lib/modules of the dead kernel")
+    check_folder(folder)
     found: dict[str, str] = {}
     count = 0
     for where, folders, names in os.walk(folder):

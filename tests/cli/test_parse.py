@@ -82,6 +82,7 @@ def test_filter_is_the_kernels_grammar(run: Run, sample: list[str | Path]) -> No
         (["--policy", "2.4"], "6.12"),
         (["--offset", "here"], "'here'"),
         (["--jobs", "0"], "--jobs"),
+        (["--text-delta", "0x1000"], "--raw-fields"),
     ],
 )
 def test_what_makes_no_sense_is_a_usage_error(
@@ -91,6 +92,13 @@ def test_what_makes_no_sense_is_a_usage_error(
     assert (done.returncode, done.stdout) == (ExitStatus.USAGE, b"")
     assert words in done.stderr.decode()
     assert "Traceback" not in done.stderr.decode()
+
+
+def test_event_names_without_formats_are_not_guessed(run: Run, samples: Path) -> None:
+    done = run("parse", samples / "6.12.43-sched" / "region.bin.xz", "--event", "sched_switch")
+    assert (done.returncode, done.stdout) == (ExitStatus.USAGE, b"")
+    assert b"--vmlinux or --tracefs" in done.stderr
+    assert b"did you mean" not in done.stderr
 
 
 def test_an_unknown_boot_prints_nothing(run: Run, sample: list[str | Path]) -> None:
@@ -124,6 +132,7 @@ def test_jobs_change_nothing(run: Run, sample: list[str | Path]) -> None:
         ("--tracefs", None, ExitStatus.SOURCE),
         ("--kallsyms", None, ExitStatus.SOURCE),
         ("--vmlinux", None, ExitStatus.SOURCE),
+        ("--modules", None, ExitStatus.SOURCE),
     ],
 )
 def test_a_source_that_is_none(
