@@ -122,7 +122,8 @@ def print_report(summary: dict[str, Any], findings: list[Finding], out: IO[str],
     """Print a summary for a person to ``out``; colour only if it is a terminal and NO_COLOR is not set."""
     width = None if out.isatty() else 120
     console = Console(file=out, width=width, highlight=False, soft_wrap=False)
-    console.print(_facts(summary))
+    for line in _facts(summary):
+        console.print(line, soft_wrap=True)
     console.print()
     console.print(_cpu_table(summary, in_ns))
     for part in _maps(summary):
@@ -137,10 +138,7 @@ def print_report(summary: dict[str, Any], findings: list[Finding], out: IO[str],
             console.print(f"... and {len(findings) - FINDINGS_SHOWN} more; --json has them all")
 
 
-def _facts(summary: dict[str, Any]) -> RenderableType:
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
+def _facts(summary: dict[str, Any]) -> list[Text]:
     rows = {
         "region": f"{summary['input']} at offset {summary['offset']:#x}, {summary['size']} bytes",
         "sha256": summary["input_sha256"],
@@ -154,10 +152,9 @@ def _facts(summary: dict[str, Any]) -> RenderableType:
         "other regions": ", ".join(f"{offset:#x} (--offset)" for offset in summary["other_regions"]),
         "events": str(summary["events"]),
     }
-    for key, value in rows.items():
-        if value:
-            table.add_row(key, Text(str(value)))
-    return table
+    known = {key: str(value) for key, value in rows.items() if value}
+    width = max(map(len, known))
+    return [Text.assemble((key.ljust(width), "bold"), "  ", value) for key, value in known.items()]
 
 
 def _time(ts: int | None, in_ns: bool) -> str:
@@ -169,7 +166,10 @@ def _time(ts: int | None, in_ns: bool) -> str:
 def _cpu_table(summary: dict[str, Any], in_ns: bool) -> RenderableType:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("CPU", "events", "first", "last", "lost", "reader", "head", "commit", "sub-buffers"):
-        table.add_column(heading, justify="left" if heading == "sub-buffers" else "right", overflow="fold")
+        if heading == "sub-buffers":
+            table.add_column(heading, overflow="fold")
+        else:
+            table.add_column(heading, justify="right", no_wrap=True)
     for cpu in summary["cpus"]:
         lost = str(cpu["missed_events"]) if cpu["missed_events"] else "yes" if cpu["missed"] else "-"
         states = ", ".join(f"{count} {state}" for state, count in cpu["subbufs"].items())

@@ -40,3 +40,5 @@ def test_tables_for_a_person(run: Run, samples: Path) -> None:
     assert "layout       C2, 64-bit little endian" in text
     assert ".---------------------------RH##################C" in text
     assert "H head page" in text
+    facts = text.split("\n\n")[0].splitlines()
+    assert facts == [line.rstrip() for line in facts]
