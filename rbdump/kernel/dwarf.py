@@ -13,12 +13,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from elftools.common.exceptions import DWARFError, ELFError
-from elftools.construct import ConstructError
+from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 
 from rbdump.errors import SourceError
-from rbdump.kernel.elf import open_stream
+from rbdump.kernel.elf import BROKEN, open_stream
 from rbdump.kernel.typeinfo import Member, StructLayout
 
 __all__ = ["Dwarf"]
@@ -36,20 +35,6 @@ HEAD = 96
 MAX_NESTED = 1 << 10
 STRUCTS = ("DW_TAG_structure_type", "DW_TAG_union_type")
 QUALIFIERS = ("DW_TAG_typedef", "DW_TAG_const_type", "DW_TAG_volatile_type", "DW_TAG_restrict_type")
-BROKEN = (
-    ELFError,
-    DWARFError,
-    ConstructError,
-    struct.error,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    OverflowError,
-    RecursionError,
-    AssertionError,
-)
-"""What pyelftools raises on damaged input."""
 
 
 class Dwarf:

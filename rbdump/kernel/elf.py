@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from elftools.common.exceptions import ELFError
+from elftools.common.exceptions import DWARFError, ELFError
 from elftools.construct import ConstructError
 from elftools.elf.elffile import ELFFile
 
@@ -20,7 +20,7 @@ from rbdump.inputs import describe
 from rbdump.kernel.memory import Segment
 from rbdump.kernel.relocations import apply_rela
 
-__all__ = ["Section", "Vmlinux", "open_stream", "open_vmlinux"]
+__all__ = ["BROKEN", "MAX_ZEROS", "SHF_ALLOC", "Section", "Vmlinux", "open_stream", "open_vmlinux"]
 
 Octets = npt.NDArray[np.uint8]
 
@@ -38,9 +38,24 @@ _MACHINES = {
     "EM_SPARCV9": "sparc64",
     "EM_PARISC": "parisc",
 }
-_SHF_ALLOC = 2
+BROKEN = (
+    ELFError,
+    DWARFError,
+    ConstructError,
+    struct.error,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+    AssertionError,
+)
+"""What pyelftools raises on damaged input."""
+SHF_ALLOC = 2
+MAX_ZEROS = 1 << 30
+"""Most bytes without contents that a section or a segment may ask for."""
 _MAX_HEADERS = 1 << 16
-_MAX_ZEROS = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,17 +137,7 @@ def open_vmlinux(data: Octets, name: str, *, relocatable: bool = False) -> Vmlin
     """Read the headers of an ELF image, or of a ``relocatable`` object. SourceError when they make no sense."""
     try:
         return _read_headers(ELFFile(open_stream(data)), data, name, relocatable)
-    except (
-        ELFError,
-        ConstructError,
-        struct.error,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        OverflowError,
-        IndexError,
-    ) as error:
+    except BROKEN as error:
         raise SourceError(f"{name}: the ELF headers are damaged ({error}); is the file complete?") from None
 
 
@@ -155,7 +160,7 @@ def _read_headers(elf: Any, data: Octets, name: str, relocatable: bool) -> Vmlin
     if sum(len(segment.data) for segment in segments) > 2 * len(data):
         raise SourceError(f"{name}: the ELF headers are damaged (sections overlap); is the file complete?")
     if elf["e_type"] == "ET_DYN":
-        relas = [s for s in sections if s.type == "SHT_RELA" and s.flags & _SHF_ALLOC]
+        relas = [s for s in sections if s.type == "SHT_RELA" and s.flags & SHF_ALLOC]
         tables = [data[s.offset : s.offset + s.size] for s in relas]
         dynsym = next((s for s in sections if s.type == "SHT_DYNSYM"), None)
         values = _symbol_values(data, dynsym, abi) if dynsym is not None else np.zeros(1, np.uint64)
@@ -195,7 +200,7 @@ def _sections(elf: Any, data: Octets) -> list[Section]:
 
 def _segments_of_sections(sections: list[Section], data: Octets) -> list[Segment]:
     """Loaded sections; those that follow one another in file and memory alike become one segment."""
-    loaded = [s for s in sections if s.flags & _SHF_ALLOC and s.size and not _is_per_cpu_template(s)]
+    loaded = [s for s in sections if s.flags & SHF_ALLOC and s.size and not _is_per_cpu_template(s)]
     if not any(s.has_contents and s.type == "SHT_PROGBITS" for s in loaded):
         return []
     segments: list[Segment] = []
@@ -212,9 +217,7 @@ def _segments_of_sections(sections: list[Section], data: Octets) -> list[Segment
             run = []
         run.append(section)
     segments += _joined(run, data)
-    segments += [
-        Segment(s.addr, data[:0], min(s.size, _MAX_ZEROS)) for s in loaded if s.type == "SHT_NOBITS" and s.addr
-    ]
+    segments += [Segment(s.addr, data[:0], min(s.size, MAX_ZEROS)) for s in loaded if s.type == "SHT_NOBITS" and s.addr]
     return segments
 
 
@@ -243,7 +246,7 @@ def _segments_of_headers(elf: Any, data: Octets) -> list[Segment]:
             continue
         contents = data[int(header["p_offset"]) : int(header["p_offset"]) + int(header["p_filesz"])]
         zeros = max(0, int(header["p_memsz"]) - int(header["p_filesz"]))
-        segments.append(Segment(int(header["p_vaddr"]), contents, min(zeros, _MAX_ZEROS)))
+        segments.append(Segment(int(header["p_vaddr"]), contents, min(zeros, MAX_ZEROS)))
     return segments
 
 

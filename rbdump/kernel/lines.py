@@ -8,36 +8,18 @@ of all units are collected once. Only the line program of that one unit is then 
 from __future__ import annotations
 
 import posixpath
-import struct
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from elftools.common.exceptions import DWARFError, ELFError
-from elftools.construct import ConstructError
 from elftools.elf.elffile import ELFFile
 
 from rbdump.inputs import map_source
-from rbdump.kernel.elf import open_stream
+from rbdump.kernel.elf import BROKEN, open_stream
 
 __all__ = ["SourceLines"]
 
-_DAMAGE = (
-    DWARFError,
-    ELFError,
-    ConstructError,
-    struct.error,
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    OverflowError,
-    IndexError,
-    AssertionError,
-    RecursionError,
-)
-"""What pyelftools raises when the DWARF makes no sense."""
 _ELF = b"\x7fELF"
 _MAX_ROWS = 1 << 22
 
@@ -88,7 +70,7 @@ class SourceLines:
 def _or_none(call: Callable[[], Any]) -> Any:
     try:
         return call()
-    except _DAMAGE:
+    except BROKEN:
         return None
 
 

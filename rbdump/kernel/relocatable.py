@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from rbdump.abi import Abi
 from rbdump.errors import SourceError
-from rbdump.kernel.elf import Section, open_vmlinux
+from rbdump.kernel.elf import MAX_ZEROS, SHF_ALLOC, Section, open_vmlinux
 from rbdump.kernel.memory import ImageMemory, Segment
 from rbdump.kernel.symboldata import Names, SymbolData
 
@@ -24,11 +24,10 @@ __all__ = ["RelocatableModule"]
 
 Octets = npt.NDArray[np.uint8]
 
-SHF_ALLOC, SHF_EXECINSTR = 2, 4
-SHN_LORESERVE, SHN_ABS = 0xFF00, 0xFFF1
+SHF_EXECINSTR = 4
+SHN_LORESERVE = 0xFF00
 STT_SECTION, STT_FILE = 3, 4
 MAX_ALIGN = 1 << 21
-MAX_ZEROS = 1 << 30
 # The relocation that stores a whole address, by machine.
 WORD_RELOCATION = {
     "x86-64": 1,
