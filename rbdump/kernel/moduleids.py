@@ -21,6 +21,8 @@ from rbdump.kernel.modules import KernelModule, ModuleEvent
 
 __all__ = ["InferredIds", "UnknownEvent", "infer_module_ids"]
 
+RECORD_ALIGNMENT = 4
+"""RB_ALIGNMENT: records are padded to multiples of it."""
 MAX_ID = 65535
 MAX_UNKNOWN = 256
 """More unknown ids than this are damage; comparing all of them with all events would take for ever."""
@@ -57,20 +59,18 @@ def infer_module_ids(
     first_id: int,
     abi: Abi,
     complete: bool,
-    padding: int = 4,
 ) -> InferredIds:
     """Place the events of modules on the ids of a region that no format explains.
 
     :param modules: in the order of loading.
     :param first_id: the first id behind the kernel's own events (`ImageFormats.next_id`).
     :param complete: every module of the dead kernel is among ``modules``, in that order.
-    :param padding: records are padded to so many bytes; 8 on machines that need aligned 64-bit words.
     """
     unknown = [event for event in unknown if first_id <= event.id <= MAX_ID]
     with_events = [module for module in modules if module.events]
     if not unknown:
         return InferredIds({})
-    fits = _Fits({event.id: event for event in unknown}, abi, padding)
+    fits = _Fits({event.id: event for event in unknown}, abi)
     bases = _by_order(with_events, first_id, fits) if complete else None
     how = "the order of loading"
     if bases is None and len(unknown) > MAX_UNKNOWN:
@@ -91,11 +91,10 @@ def infer_module_ids(
 class _Fits:
     """Whether an event can be the one with an id, by the records of that id."""
 
-    def __init__(self, unknown: dict[int, UnknownEvent], abi: Abi, padding: int) -> None:
+    def __init__(self, unknown: dict[int, UnknownEvent], abi: Abi) -> None:
         self.unknown = unknown
         self._ids = sorted(unknown)
         self._abi = abi
-        self._padding = padding
         self._memo: dict[tuple[int, int], bool] = {}
 
     def __call__(self, event_id: int, event: ModuleEvent) -> bool:
@@ -118,7 +117,7 @@ class _Fits:
         if event.data_locs or event.rel_locs:
             return length >= event.size
         longest = event.size + -event.size % event.align
-        return event.size <= length <= longest + -longest % self._padding
+        return event.size <= length <= longest + -longest % RECORD_ALIGNMENT
 
     def _record(self, event: ModuleEvent, record: bytes) -> bool:
         order = self._abi.byteorder
