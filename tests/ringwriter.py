@@ -16,7 +16,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 MAGIC = 0x0BADFEED
 CPU_HEADERS = {  # words: m magic, s size of the header, l long by name, i u32 by name
@@ -202,7 +202,13 @@ class _Cpu:
 
 
 class RegionWriter:
-    """A region and the offsets of its parts; see `write_region` for the arguments."""
+    """A region and the offsets of its parts.
+
+    ``layout`` is a name as rbdump gives it; ``map_addr`` the address of the region's first byte in the last boot;
+    ``modules`` stand in the scratch; ``force_8byte`` writes records as machines without unaligned access do;
+    ``swap_bug`` makes readers' swaps write entries of `buffers[]` that are one too large; ``slack`` unused bytes
+    follow the last CPU.
+    """
 
     def __init__(
         self,
@@ -343,43 +349,6 @@ class RegionWriter:
             self.data[at : at + self.subbuf_size] = subbuf
 
 
-def write_region(
-    cpus: Sequence[Sequence[Item] | None],
-    *,
-    layout: str = "C2",
-    byteorder: Literal["little", "big"] = "little",
-    long_size: Literal[4, 8] = 8,
-    subbuf_size: int = 4096,
-    nr_subbufs: int = 8,
-    map_addr: int | None = None,
-    text_addr: int = 0x81000000,
-    data_addr: int = 0x82000000,
-    clock_id: int = 0,
-    modules: Sequence[tuple[str, int]] = (),
-    force_8byte: bool = False,
-    swap_bug: bool = False,
-    slack: int = 0,
-) -> bytes:
-    """The bytes of a region.
-
-    ``layout`` is a name as rbdump gives it; ``map_addr`` the address of the region's first byte in the last boot;
-    ``modules`` stand in the scratch; ``force_8byte`` writes records as machines without unaligned access do;
-    ``swap_bug`` makes readers' swaps write entries of `buffers[]` that are one too large; ``slack`` unused bytes
-    follow the last CPU.
-    """
-    return RegionWriter(
-        cpus,
-        layout=layout,
-        byteorder=byteorder,
-        long_size=long_size,
-        subbuf_size=subbuf_size,
-        nr_subbufs=nr_subbufs,
-        map_addr=map_addr,
-        text_addr=text_addr,
-        data_addr=data_addr,
-        clock_id=clock_id,
-        modules=modules,
-        force_8byte=force_8byte,
-        swap_bug=swap_bug,
-        slack=slack,
-    ).region()
+def write_region(cpus: Sequence[Sequence[Item] | None], **options: Any) -> bytes:
+    """The bytes of a region; the arguments are those of `RegionWriter`."""
+    return RegionWriter(cpus, **options).region()
