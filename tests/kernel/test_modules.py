@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rbdump.abi import Abi
-from rbdump.errors import InputError, RbdumpError
+from rbdump.errors import RbdumpError, SourceError
 from rbdump.findings import Finding
 from rbdump.kernel.btf import Btf
 from rbdump.kernel.formats import read_formats
@@ -142,7 +142,7 @@ def test_a_folder_of_modules(tmp_path: Path) -> None:
 
 
 def test_a_missing_folder_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no folder of kernel modules"):
+    with pytest.raises(SourceError, match="no folder of kernel modules"):
         load_modules(str(tmp_path / "nowhere"), [("toy", 1)], abi=LE64)
 
 
