@@ -95,6 +95,8 @@ class TextDelta:
     """Where it comes from, for people."""
     problem: str = ""
     """Why it cannot be that of the kernel that wrote the region; empty when nothing speaks against it."""
+    twice: bool = False
+    """Two addresses of the region state it; with an image of another build they would differ."""
 
 
 def given_delta(code: CodeMap, text_addr: int, abi: Abi) -> TextDelta:
@@ -129,7 +131,7 @@ def stated_delta(code: CodeMap, boot: BootAddresses) -> TextDelta | None:
             return by_data
         for delta in found:
             if delta.value == by_data.value:
-                return TextDelta(delta.value, "text_addr and data_addr of the region", delta.problem)
+                return TextDelta(delta.value, "text_addr and data_addr of the region", delta.problem, twice=True)
         problem = f"text_addr says that the kernel was moved by {found[0].value:#x}, data_addr by {by_data.value:#x}"
         return TextDelta(found[0].value, found[0].how, problem)
     return min(found, key=lambda delta: bool(delta.problem), default=None)

@@ -132,6 +132,10 @@ def fit_image(
     when there is a ``text_addr`` but no ``_text``.
     """
     given = given_delta(code, text_addr, boot.abi) if text_addr is not None else None
+    if given is not None and given.problem and not force:
+        raise UsageError(
+            f"--text-addr {text_addr:#x}: {given.problem}; give the address of _text (in layout B text_addr is another)"
+        )
     delta = given or stated_delta(code, boot)
     unmoved = unmoved_delta(code) if delta is None and code.has_code else None
     if unmoved is not None and check_addresses(code, 0, words, counts).verdict is not Verdict.WRONG:
@@ -156,7 +160,7 @@ def fit_image(
     if problem or check.verdict is Verdict.WRONG:
         closest = closest_tally(code, words, counts, boot.abi) if delta is None else None
         if closest is not None:
-            check = AddressCheck(closest, Verdict.WRONG, "wherever it may have been")
+            check = AddressCheck(closest, Verdict.WRONG, "at the place that fits best")
         figures = "; ".join(text for text in (problem, str(check) if check.tally.total else "") if text)
         message = f"{name} is not the kernel that wrote the region: {figures}"
         if not force:
@@ -166,7 +170,8 @@ def fit_image(
         message = f"nothing says where {name} was in memory: its symbols are not used (--text-addr gives the place)"
         findings.append(Finding(Severity.WARNING, "no-text-addr", message))
     elif check.verdict is Verdict.OPEN:
-        findings.append(Finding(Severity.WARNING, "image-not-verified", f"{name} is not verified: {check}"))
+        severity = Severity.INFO if delta.twice else Severity.WARNING
+        findings.append(Finding(severity, "image-not-verified", f"{name} is not verified: {check}"))
     else:
         findings.append(Finding(Severity.INFO, "image-verified", f"{name}: {check}; {_where(code, delta)}"))
     return Fit(delta, check, tuple(findings))

@@ -125,6 +125,25 @@ def test_too_few_addresses_are_not_verified_and_not_refused() -> None:
     assert "no code address to" in fit(kernel, np.empty(0, np.uint64)).findings[0].message
 
 
+def test_what_the_region_says_twice_needs_no_warning() -> None:
+    kernel = write_kernel()
+    names = list(kernel.symbols.names)
+    names[-2:] = ["rb_meta_init_text_addr", "rb_data_ptr"]
+    kernel.symbols = SymbolData(kernel.symbols.addrs, Names.from_list(names), kernel.symbols.types, "test")
+    text, data = (int(addr) + SLIDE for addr in kernel.symbols.addrs[-2:])
+    words = kernel.recorded(SLIDE, 1)
+    for data_addr, severity in ((data, Severity.INFO), (None, Severity.WARNING)):
+        result = fit(kernel, words, BootAddresses(LE64, "B", text, data_addr))
+        assert result.check.verdict is Verdict.OPEN
+        assert [(finding.code, finding.severity) for finding in result.findings] == [("image-not-verified", severity)]
+
+
+def test_a_given_text_addr_that_cannot_be_is_the_users_mistake() -> None:
+    kernel = write_kernel()
+    with pytest.raises(UsageError, match=r"^--text-addr 0x[0-9a-f]+: .*whole pages; give the address of _text"):
+        fit(kernel, kernel.recorded(SLIDE), text_addr=BASE + SLIDE + 0x123)
+
+
 def test_trap_9_a_text_addr_of_another_boot_is_overruled_by_the_records() -> None:
     kernel = write_kernel()
     result = fit(kernel, kernel.recorded(0x0A00_0000))
