@@ -43,11 +43,12 @@ def main() -> None:
     parser.add_argument("region")
     parser.add_argument("trace_dat")
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("options", nargs="*", help="options of rbdump parse")
-    args = parser.parse_args()
+    words = sys.argv[1:]
+    end = words.index("--") if "--" in words else len(words)
+    args = parser.parse_args(words[:end])
     rbdump = shutil.which("rbdump") or sys.exit("rbdump is not installed")
     trace_cmd = shutil.which("trace-cmd") or sys.exit("trace-cmd is not installed")
-    parse = [rbdump, "parse", args.region, *args.options]
+    parse = [rbdump, "parse", args.region, *words[end + 1 :]]
     commands = {
         "trace-cmd report -t": [trace_cmd, "report", "-t", args.trace_dat],
         "rbdump parse": parse,
