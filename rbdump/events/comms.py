@@ -112,7 +112,7 @@ class _Pair:
     def end(self) -> int:
         """Bytes that a record must have for both fields."""
         used = (self.comm, self.pid) if self.pid else (self.comm,)
-        return max(f.offset + (4 if f.is_data_loc or f.is_rel_loc else f.size) for f in used)
+        return max(f.offset + (4 if f.is_dynamic else f.size) for f in used)
 
 
 def _pairs(fmt: EventFormat) -> list[_Pair]:
@@ -163,7 +163,7 @@ class _Observations:
 
     def _observe(self, rows: Rows, pair: _Pair, pid: Ints, position: Ints) -> tuple[Ints, Ints, Ints]:
         raws: list[bytes | None]
-        if pair.comm.is_data_loc or pair.comm.is_rel_loc:
+        if pair.comm.is_dynamic:
             raws = dynamic_bytes(rows, pair.comm)
         else:
             raws = list(rows.char_arrays(pair.comm.offset, pair.comm.size).tolist())

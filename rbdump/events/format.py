@@ -58,6 +58,11 @@ class Field:
         return self.type.startswith("__rel_loc")
 
     @property
+    def is_dynamic(self) -> bool:
+        """A dynamic array: the field holds where in the record its bytes are."""
+        return self.is_data_loc or self.is_rel_loc
+
+    @property
     def is_string(self) -> bool:
         """Characters in the record: a char array, fixed or dynamic."""
         return "char" in self.type and "[" in self.type

@@ -110,11 +110,11 @@ def _is_string_pointer(target: Field) -> bool:
 
 
 def _is_cpumask(target: Field) -> bool:
-    return "cpumask_t" in target.type and (target.is_data_loc or target.is_rel_loc)
+    return "cpumask_t" in target.type and target.is_dynamic
 
 
 def _is_scalar(target: Field) -> bool:
-    return target.size in (1, 2, 4, 8) and "[" not in target.type and not target.type.startswith(("__data", "__rel"))
+    return target.size in (1, 2, 4, 8) and "[" not in target.type and not target.is_dynamic
 
 
 def problem(predicate: Predicate, fmt: EventFormat) -> str | None:
@@ -172,7 +172,7 @@ def _strings(predicate: Predicate, target: Field, rows: Rows, context: FilterCon
     assert isinstance(predicate.value, Word)
     matches = _matcher(predicate, predicate.value.text)
     items: Iterable[bytes | None]
-    if target.is_data_loc or target.is_rel_loc:
+    if target.is_dynamic:
         items = dynamic_bytes(rows, target)
     elif _is_string_pointer(target):
         addrs = rows.integers(target.offset, target.size, signed=False).tolist()
@@ -257,7 +257,7 @@ def evaluate(predicate: Predicate, fmt: EventFormat, rows: Rows, context: Filter
         answers = [matches(name.encode("utf-8", "surrogateescape")) for name in context.comm.names]
         return np.array(answers, bool)[context.comm.index]
     assert isinstance(target, Field)
-    size = 4 if target.is_data_loc or target.is_rel_loc else target.size
+    size = 4 if target.is_dynamic else target.size
     enough = rows.length >= target.offset + size
     if not enough.all():
         mask = np.zeros(len(rows), bool)

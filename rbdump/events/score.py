@@ -165,7 +165,7 @@ def score_event(fmt: EventFormat, rows: Rows, records: int | None = None) -> Eve
 def _checks(fmt: EventFormat, rows: Rows, end: int) -> Iterator[tuple[str, Bools]]:
     probe = any(field.name.startswith("__probe_") for field in fmt.fields)
     loose = probe or fmt.system in _LOOSE
-    dynamic = [field for field in fmt.fields if field.is_data_loc or field.is_rel_loc]
+    dynamic = [field for field in fmt.fields if field.is_dynamic]
     if not dynamic and not any(field.size == 0 for field in fmt.fields):
         yield "length", np.isin(rows.length, _payload_lengths(end))
     data_end = np.full(len(rows), end, np.int64)
@@ -214,7 +214,7 @@ def _field_checks(fmt: EventFormat, field: Field, rows: Rows) -> Iterator[tuple[
         if field.type.startswith("char[") and "comm" in name and 0 < field.size <= _MAX_TASK_NAME:
             yield f"{name} is no task name", _is_task_name(rows, field)
         return
-    if field.is_data_loc or field.is_rel_loc or fmt.system == "syscalls":
+    if field.is_dynamic or fmt.system == "syscalls":
         return
     if field.type == "bool" and field.size == 1:
         yield f"{name} is no bool", _values(field, rows) <= 1

@@ -144,7 +144,7 @@ def _values(field: Field, facts: Facts, style: RawStyle) -> Values:
         return _pointed(field, facts, style)
     if kind is FilterType.CPUMASK:
         return lambda rows: ["<INVALID-TYPE>"] * len(rows)
-    if field.size == 4 and (field.is_data_loc or field.is_rel_loc):
+    if field.size == 4 and field.is_dynamic:
         return _located(field, lambda raw: raw.hex(","))
     if field.size in (1, 2, 4, 8):
         return _scalar(field, facts, style)

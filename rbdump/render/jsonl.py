@@ -85,7 +85,7 @@ def _takes_rest(fmt: EventFormat, field: Field) -> bool:
 
 def _values(fmt: EventFormat, field: Field, abi: Abi) -> Values:
     """JSON text of a field, for rows that are long enough for it."""
-    if field.is_data_loc or field.is_rel_loc:
+    if field.is_dynamic:
         located = _spell_bytes(fmt, field, abi)
         return lambda rows: ["null" if raw is None else located(raw) for raw in dynamic_bytes(rows, field)]
     if _takes_rest(fmt, field):

@@ -47,8 +47,8 @@ class Evaluator(Context):
         self.page_map = None if base is None else (base, facts.variables.get(PAGE_SIZE, self.page.size))
         everything = (*fmt.common_fields, *fmt.fields)
         # a dynamic array and a plain field may share a name: the kernel's structure calls the first __data_loc_NAME
-        self.fields = {f.name: f for f in everything if not (f.is_data_loc or f.is_rel_loc)}
-        self.dynamic_fields = {f.name: f for f in everything if f.is_data_loc or f.is_rel_loc}
+        self.fields = {f.name: f for f in everything if not f.is_dynamic}
+        self.dynamic_fields = {f.name: f for f in everything if f.is_dynamic}
         self.locals: Mapping[str, n.Node] = {}
         self._steps = 0
 

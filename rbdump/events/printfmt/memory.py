@@ -37,7 +37,7 @@ def field_type(ev: Context, field: Field) -> CType:
     name = " ".join(words).replace("*const", "*")
     stars = name.count("*")
     base = ev.types.get(name.replace("*", "").strip()) or CType("struct", 0, name=name)
-    is_array = "[" in field.type or field.is_data_loc or field.is_rel_loc
+    is_array = "[" in field.type or field.is_dynamic
     size = field.element_size if is_array else field.size
     if stars:
         for _ in range(stars):
@@ -52,7 +52,7 @@ def field_type(ev: Context, field: Field) -> CType:
 
 def field_value(ev: Context, field: Field) -> Value:
     """``REC->field``."""
-    if field.is_data_loc or field.is_rel_loc:
+    if field.is_dynamic:
         return Int(ev.types.unsigned, None, ev.code.let(f"rows.integers({field.offset}, 4, signed=False)"))
     of = field_type(ev, field)
     if not field.size:  # a flexible array takes the rest of the record; old files write it without brackets
@@ -68,7 +68,7 @@ def field_value(ev: Context, field: Field) -> Value:
 def dynamic(ev: Context, name: str) -> tuple[Mem, Int]:
     """The dynamic array ``name`` and its length in bytes as __get_dynamic_array_len() gives it."""
     field = ev.dynamic_field(name)
-    if not (field.is_data_loc or field.is_rel_loc):
+    if not field.is_dynamic:
         value = field_value(ev, field)
         if isinstance(value, Mem) and isinstance(value.avail, int):
             return value, Int(ev.types.int, value.avail)

@@ -67,7 +67,7 @@ def span_of(part: Part, fields: dict[str, Field]) -> Span | None:
     span = (0, 0)
     for name in found:
         field = fields.get(name)
-        if field is None or field.is_data_loc or field.is_rel_loc or not field.size:
+        if field is None or field.is_dynamic or not field.size:
             return None
         span = _union(span, (field.offset, field.offset + field.size))
     return span
