@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import typer
 
 from rbdump.cli import app
 from rbdump.errors import ExitStatus
+from rbdump.events.tracefs import load_tracefs
 from rbdump.render.report import LEGEND
 from tests.conftest import ROOT
 
@@ -61,6 +63,28 @@ def test_the_first_command_decodes_a_sample() -> None:
     lines = done.stdout.splitlines()
     assert len(lines) == 20
     assert lines[-1].startswith("              sh-150     [001] ...1.")
+
+
+def test_the_command_that_copies_tracefs_keeps_what_is_used(samples: Path, tmp_path: Path) -> None:
+    match = re.search(r"cd /sys/kernel/tracing && (cp .+) DIR$", README, re.MULTILINE)
+    assert match
+    with tarfile.open(samples / "6.12.43-sched" / "tracefs.tar.xz") as archive:
+        archive.extractall(tmp_path / "live", filter="data")
+    live = next(path.parent for path in (tmp_path / "live").rglob("events"))
+    instance = live / "instances" / "boot_map"
+    instance.mkdir(parents=True)
+    (instance / "trace_clock").write_text("local global counter [mono]\n")
+    for folder in (live, instance):
+        (folder / "trace_options").write_text("print-parent\n")
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    subprocess.run(["bash", "-c", f"{match[1]} {copy}"], cwd=live, check=True)
+    whole, copied = load_tracefs(str(live)), load_tracefs(str(copy))
+    assert copied.printk_formats == whole.printk_formats
+    assert copied.saved_cmdlines == whole.saved_cmdlines
+    assert copied.clock == whole.clock == "mono"
+    assert copied.header_page == whole.header_page
+    assert list(copied.formats) == list(whole.formats)
 
 
 def test_the_library_example_works(samples: Path) -> None:
