@@ -18,7 +18,7 @@ from rbdump.analysis.jobs import write_all, write_slices
 from rbdump.analysis.knowledge import Knowledge, choose_clock, clock_counts_ns, gather_knowledge
 from rbdump.analysis.selection import Selection
 from rbdump.analysis.sources import SourceFiles, Sources, read_ahead, read_files
-from rbdump.errors import NotARegionError
+from rbdump.errors import NotARegionError, UsageError
 from rbdump.events.choose import choose
 from rbdump.events.comms import TaskNames, task_names, unknown_task
 from rbdump.events.entries import Entries, gather_entries
@@ -228,6 +228,9 @@ class Trace:
         keep = folded.keep
         epoch = selection.epoch()
         if epoch is not None:
+            boots = int(entries.records.epoch.max(initial=0)) + 1
+            if epoch >= boots:
+                raise UsageError(f"--boot {epoch}: the buffer holds {boots} boot{'s' * (boots > 1)}, and 0 is the last")
             keep = keep & (entries.records.epoch == epoch)
         if keep.all():
             rows: npt.NDArray[np.int64] | slice = slice(None)
