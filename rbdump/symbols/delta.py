@@ -103,30 +103,26 @@ def given_delta(code: CodeMap, text_addr: int, abi: Abi) -> TextDelta:
     """The delta when somebody knows the run-time address of ``_text``. SourceError if the image has no ``_text``."""
     if code.text_base is None:
         raise SourceError(f"the symbols ({code.symbols.origin}) have no _text: a text address is of no use with them")
-    return _checked(_signed(text_addr - code.text_base, abi), "given", abi)
+    return _checked(_signed(text_addr - code.text_base, abi), "given")
 
 
 def stated_delta(code: CodeMap, boot: BootAddresses) -> TextDelta | None:
     """The delta that a region states; None when its layout holds no address or the image lacks the symbol for it."""
     abi, symbols = boot.abi, code.symbols
     if boot.kaslr_offset is not None:
-        return _checked(_signed(boot.kaslr_offset, abi), "KASLR offset of the region", abi)
+        return _checked(_signed(boot.kaslr_offset, abi), "KASLR offset of the region")
     if boot.layout in ("", "C1", "C2", "C2-inject"):
         if not boot.text_addr or code.text_base is None:
             return None
-        return _checked(_signed(boot.text_addr - code.text_base, abi), "text_addr of the scratch", abi)
+        return _checked(_signed(boot.text_addr - code.text_base, abi), "text_addr of the scratch")
     found = []
     for name in _TEXT_SYMBOLS if boot.text_addr else ():
         link = symbols.addr(name)
         if link is not None and boot.text_addr:
-            found.append(
-                _checked(_signed(boot.text_addr - link, abi), f"text_addr of the region, which is {name}", abi)
-            )
+            found.append(_checked(_signed(boot.text_addr - link, abi), f"text_addr of the region, which is {name}"))
     data = symbols.addr(_DATA_SYMBOL)
     if data is not None and boot.data_addr:
-        by_data = _checked(
-            _signed(boot.data_addr - data, abi), f"data_addr of the region, which is {_DATA_SYMBOL}", abi
-        )
+        by_data = _checked(_signed(boot.data_addr - data, abi), f"data_addr of the region, which is {_DATA_SYMBOL}")
         if not found:
             return by_data
         for delta in found:
@@ -203,7 +199,7 @@ def _signed(value: int, abi: Abi) -> int:
     return ((value + half) & abi.long_mask) - half
 
 
-def _checked(value: int, how: str, abi: Abi) -> TextDelta:
+def _checked(value: int, how: str) -> TextDelta:
     problem = ""
     if value % _PAGE:
         problem = f"the kernel would have been moved by {value:#x} bytes, and kernels move by whole pages"
