@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Events of modules: their ids are inferred from the records, and what cannot be told apart is not guessed."""
+
+from __future__ import annotations
+
+import struct
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+
+from rbdump.analysis.images import INFERRED, Images, _Image
+from rbdump.events.entries import gather_entries
+from rbdump.events.rows import Memory
+from rbdump.events.texts import FormatTexts
+from rbdump.findings import Finding
+from rbdump.kernel.formats import ImageEvent
+from rbdump.kernel.modules import KernelModule, LoadedModules, ModuleEvent
+from rbdump.kernel.symboldata import Names, SymbolData
+from rbdump.ring import open_region, walk_region
+from tests.ringwriter import write_region
+
+NEXT_ID = 1548
+TEXT = """name: {name}
+ID: -1
+format:
+\tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;
+\tfield:unsigned char common_flags;\toffset:2;\tsize:1;\tsigned:0;
+\tfield:unsigned char common_preempt_count;\toffset:3;\tsize:1;\tsigned:0;
+\tfield:int common_pid;\toffset:4;\tsize:4;\tsigned:1;
+
+\tfield:u32 value;\toffset:8;\tsize:4;\tsigned:0;
+
+print fmt: "value=%u", REC->value
+"""
+
+
+def event(name: str, size: int) -> ModuleEvent:
+    return ModuleEvent(ImageEvent("toy", name, -1, TEXT.format(name=name), "toy"), size, 4)
+
+
+def record(event_id: int, size: int) -> bytes:
+    return struct.pack("<HBBiI", event_id, 0, 0, 7, 42) + bytes(size - 12)
+
+
+def inferred(records: list[bytes], missing: tuple[str, ...] = ()) -> tuple[list[FormatTexts], list[Finding]]:
+    region_bytes = write_region([[(10**9 + n, payload) for n, payload in enumerate(records)]], nr_subbufs=16)
+    region = open_region(np.frombuffer(region_bytes, np.uint8))
+    memory = Memory(region.data, region.abi)
+    entries, _ = gather_entries(walk_region(region), memory)
+    symbols = SymbolData(np.empty(0, np.uint64), Names.from_list([]), np.empty(0, np.uint8), "module")
+    toy = KernelModule("toy", "toy.ko", 0, 0, symbols, (event("first", 12), event("second", 20)), ())
+    placed = SimpleNamespace(modules=LoadedModules((toy,), missing))
+    formats = SimpleNamespace(next_id=NEXT_ID)
+    findings: list[Finding] = []
+    images = Images([_Image(cast(Any, placed), cast(Any, formats))], region, "folder", findings)
+    return images.module_formats(entries, memory, []), findings
+
+
+def test_module_events_get_the_ids_behind_the_kernels_own() -> None:
+    (texts,), findings = inferred([record(NEXT_ID, 12), record(NEXT_ID + 1, 20)])
+    assert {event_id: texts[event_id].name for event_id in texts} == {NEXT_ID: "first", NEXT_ID + 1: "second"}
+    assert texts[NEXT_ID].origin == INFERRED + "folder"
+    said = [finding for finding in findings if finding.code == "module-ids-inferred"]
+    assert len(said) == 1
+
+
+def test_nothing_is_guessed_where_records_do_not_tell() -> None:
+    (texts,), findings = inferred([record(NEXT_ID + 7, 20)], missing=("other",))
+    assert list(texts) == []
+    assert [finding.code for finding in findings] == ["module-ids-unknown"]
+
+
+def test_ids_that_a_format_explains_are_left_alone() -> None:
+    (texts,), findings = inferred([record(5, 20)])
+    assert list(texts) == []
+    assert findings == []
