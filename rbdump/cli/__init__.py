@@ -72,5 +72,5 @@ def main() -> None:
 
 def _fail(text: str, status: ExitStatus) -> NoReturn:
     complain(text)
-    sys.stdout = None  # what could not be written is not tried once more at the end
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what could not be written is not tried once more at the end
     sys.exit(status)
