@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+import rbdump
 from rbdump.cli import options
 from rbdump.cli.reporting import report_findings
 from rbdump.errors import InputError, UsageError
@@ -53,9 +54,6 @@ def resolve(
     writes, from a `Kernel Offset:` line, from --text-addr, or from the addresses themselves. ADDR prints
     name+offset/size, and file:line where the image has DWARF.
     """
-    from rbdump.analysis.placing import Placer
-    from rbdump.analysis.resolve import TextResolver, filter_text, resolve_addrs
-
     words = what or []
     path = _file_of(words)
     if not vmlinux and kallsyms is None:
@@ -63,22 +61,24 @@ def resolve(
     if path is not None and not _is_text(path):
         if keep or lines:
             raise UsageError("--keep and --lines are for text: rbdump parse REGION | rbdump resolve --lines ...")
-        from rbdump.analysis.sources import Sources
-        from rbdump.analysis.trace import open_trace
-
-        sources = Sources(
-            tracefs=tuple(tracefs or ()),
+        trace = rbdump.open(
+            path,
+            tracefs=tracefs or (),
             kallsyms=kallsyms,
-            vmlinux=tuple(vmlinux or ()),
+            vmlinux=vmlinux or (),
             modules=modules,
             text_addr=text_addr,
             force=force,
             cache=not no_cache,
+            offset=offset,
         )
-        trace = open_trace(path, sources=sources, offset=offset)
         trace.write(sys.stdout.fileno())
         report_findings(trace.findings, findings)
         return
+
+    from rbdump.analysis.placing import Placer
+    from rbdump.analysis.resolve import TextResolver, filter_text, resolve_addrs
+
     placer = Placer(
         vmlinux or (),
         kallsyms=kallsyms,
