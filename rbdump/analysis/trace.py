@@ -29,7 +29,7 @@ from rbdump.render.bodies import Bodies, LastBoot, unknown_events
 from rbdump.render.funcgraph import fold_funcgraph
 from rbdump.render.jsonl import JsonRenderer
 from rbdump.render.prefix import PrefixRenderer
-from rbdump.render.style import style_of
+from rbdump.render.style import Style, style_of
 from rbdump.render.trace import Origin, TraceRenderer, encode, header
 from rbdump.ring import (
     Policy,
@@ -147,7 +147,7 @@ class Trace:
     @cached_property
     def knowledge(self) -> Knowledge:
         """What the sources tell; opened when first asked for."""
-        return gather_knowledge(self.region, self.entries, self.memory, self.sources, self._files())
+        return gather_knowledge(self.region, self.entries, self.memory, self.sources, self._source_files)
 
     @cached_property
     def names(self) -> TaskNames:
@@ -155,18 +155,26 @@ class Trace:
         known = self.knowledge
         return task_names(self.entries, known.catalog, self.memory, known.saved_cmdlines)
 
+    @cached_property
+    def _source_files(self) -> SourceFiles:
+        return self._files()
+
+    @property
+    def clock(self) -> str | None:
+        """The trace clock as the user, the region or a copy of tracefs names it; None when nobody does."""
+        return choose_clock(self.region, self.sources.clock, self._source_files.copies)
+
     @property
     def in_ns(self) -> bool:
         """Whether time stamps are nanoseconds."""
-        return clock_counts_ns(choose_clock(self.region, self.sources.clock, []))
+        return clock_counts_ns(self.clock)
 
     def summary(self) -> dict[str, Any]:
         """What `rbdump info --json` prints; see the README for the keys."""
         from rbdump.render.report import summarize  # rich is slow to import, and only reports need it
 
         digest = hashlib.sha256(self.region.data.data).hexdigest()
-        clock = choose_clock(self.region, self.sources.clock, [])
-        return summarize(self.region, self.findings, name=self.source.name, sha256=digest, clock=clock)
+        return summarize(self.region, self.findings, name=self.source.name, sha256=digest, clock=self.clock)
 
     def lines(self, selection: Selection | None = None, *, raw_fields: bool = False) -> Iterator[str]:
         """The lines of the trace without the ``#`` lines on top; an event may have several (a stack)."""
@@ -266,13 +274,17 @@ class Trace:
         start = addr - int(offset[0])
         return start, start + int(size[0])
 
+    @cached_property
+    def _style(self) -> Style:
+        return style_of(self.region.layout.name, self.knowledge.catalog)
+
     def _bodies(self, raw_fields: bool) -> Bodies:
         known = self.knowledge
         self._check_clock()
         return Bodies(
             known.catalog,
             known.facts,
-            style_of(self.region.layout.name, known.catalog),
+            self._style,
             self.memory,
             nr_cpus=len(self.region.cpus),
             last_boot=self._last_boot() if raw_fields else None,
@@ -304,13 +316,12 @@ class Trace:
 
     def _text_renderer(self, raw_fields: bool) -> tuple[TraceRenderer, Bodies]:
         known, bodies = self.knowledge, self._bodies(raw_fields)
-        lazy = style_of(self.region.layout.name, known.catalog).lazy
-        return TraceRenderer(PrefixRenderer(self.names.names, lazy=lazy, in_ns=known.facts.in_ns), bodies), bodies
+        prefix = PrefixRenderer(self.names.names, lazy=self._style.lazy, in_ns=known.facts.in_ns)
+        return TraceRenderer(prefix, bodies), bodies
 
     def _json_renderer(self, raw_fields: bool) -> tuple[JsonRenderer, Bodies]:
         known, bodies = self.knowledge, self._bodies(raw_fields)
-        lazy = style_of(self.region.layout.name, known.catalog).lazy
-        return JsonRenderer(known.catalog, bodies, self.memory, self.names.names, lazy=lazy), bodies
+        return JsonRenderer(known.catalog, bodies, self.memory, self.names.names, lazy=self._style.lazy), bodies
 
     def _header(self, shown: int) -> str:
         region = self.region

@@ -58,3 +58,11 @@ def test_the_clock(samples: Path, sample: str, clock: str | None, assumed: bool,
     assert trace.in_ns == in_ns
     last = next(iter(trace.lines(rbdump.Selection(last=1))))
     assert ("." in last.split("]")[1].split(": ")[0][6:]) == in_ns
+
+
+def test_the_clock_of_a_copy_of_tracefs_counts_too(samples: Path, tmp_path: Path) -> None:
+    (tmp_path / "trace_clock").write_text("local global [counter] uptime\n")
+    trace = rbdump.open(str(samples / "6.12.43-sched" / "region.bin.xz"), tracefs=str(tmp_path))
+    assert not trace.in_ns
+    assert trace.summary()["clock"] == "counter"
+    assert trace.knowledge.facts.in_ns is trace.in_ns
