@@ -13,6 +13,7 @@ from rbdump.analysis.placing import PlacedImage, open_image, place_image
 from rbdump.analysis.sources import Sources
 from rbdump.errors import SourceError
 from rbdump.events.entries import Entries
+from rbdump.events.facts import Prototypes
 from rbdump.events.rows import Memory
 from rbdump.events.texts import FormatTexts
 from rbdump.findings import Finding, Severity
@@ -141,8 +142,7 @@ class Images:
                 return image.formats.constants[name]
         return None
 
-    @property
-    def prototype(self) -> Callable[[str], FunctionProto | None] | None:
+    def prototypes(self) -> Prototypes | None:
         """Look-up of functions' parameters by name; None when no image has types."""
         return self._prototype if any(image.btf is not None for image in self._images) else None
 

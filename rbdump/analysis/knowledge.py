@@ -22,7 +22,7 @@ from rbdump.errors import SourceError, UsageError
 from rbdump.events.builtin import builtin_formats, choose_numbering
 from rbdump.events.catalog import Catalog
 from rbdump.events.entries import Entries
-from rbdump.events.facts import Facts, no_addr
+from rbdump.events.facts import Facts, no_addr, no_prototypes
 from rbdump.events.rows import Memory
 from rbdump.events.score import require_fit, score_formats
 from rbdump.events.tracefs import Tracefs
@@ -121,7 +121,7 @@ class _Gatherer:
             in_ns=in_ns,
             addr_of=table.addr if table is not None else no_addr,
             constant=images.constant if images is not None else no_addr,
-            prototype=images.prototype if images is not None else None,
+            prototypes=images.prototypes if images is not None else no_prototypes,
             hz=variables.pop("HZ", None),
             variables=variables,
         )

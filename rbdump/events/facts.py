@@ -10,7 +10,7 @@ from typing import Protocol
 from rbdump.abi import Abi
 from rbdump.kernel.typeinfo import FunctionProto
 
-__all__ = ["Facts", "Symbols", "no_addr"]
+__all__ = ["Facts", "Prototypes", "Symbols", "no_addr", "no_prototypes"]
 
 
 class Symbols(Protocol):
@@ -43,6 +43,15 @@ def no_addr(name: str) -> int | None:
     return None
 
 
+Prototypes = Callable[[str], FunctionProto | None]
+"""The parameters of a function by its name; None for a function that is not known."""
+
+
+def no_prototypes() -> Prototypes | None:
+    """No type information is at hand."""
+    return None
+
+
 @dataclass(slots=True)
 class Facts:
     """Facts about the kernel that wrote the region."""
@@ -55,8 +64,8 @@ class Facts:
     """The trace clock counts nanoseconds."""
     addr_of: Callable[[str], int | None] = no_addr
     """The last-boot address of a symbol of the kernel proper, None when it is not known."""
-    prototype: Callable[[str], FunctionProto | None] | None = None
-    """The parameters of a function by its name, from the type information of the kernel; None when there is none."""
+    prototypes: Callable[[], Prototypes | None] = no_prototypes
+    """The type information of the kernel, opened when a record asks for it; None when there is none."""
     constant: Callable[[str], int | None] = no_addr
     """The value of an enumerator, from the type information of the kernel."""
     variables: Mapping[str, int] = field(default_factory=dict)

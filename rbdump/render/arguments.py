@@ -8,6 +8,7 @@ empty brackets, as from the kernel; where there is no BTF at all, the words are 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 
@@ -32,7 +33,7 @@ def arguments_renderer(fmt: EventFormat, facts: Facts, func: int) -> Callable[[R
     if args is None:
         return None
     begin, size = args.offset, facts.abi.long_size
-    spell = _speller(facts)
+    speller = cache(lambda: _speller(facts))  # types of the kernel are read for records that have arguments only
 
     def render(rows: Rows) -> list[str]:
         texts = [""] * len(rows)
@@ -42,6 +43,7 @@ def arguments_renderer(fmt: EventFormat, facts: Facts, func: int) -> Callable[[R
             chosen = rows.select(at)
             funcs = chosen.integers(func, size, signed=False).tolist()
             columns = (chosen.integers(begin + size * n, size, signed=False).tolist() for n in range(count))
+            spell = speller()
             for row, addr, values in zip(at.tolist(), funcs, zip(*columns, strict=True), strict=True):
                 texts[row] = spell(addr, values)
         return texts
@@ -50,7 +52,7 @@ def arguments_renderer(fmt: EventFormat, facts: Facts, func: int) -> Callable[[R
 
 
 def _speller(facts: Facts) -> Callable[[int, tuple[int, ...]], str]:
-    prototype, long_size = facts.prototype, facts.abi.long_size
+    prototype, long_size = facts.prototypes(), facts.abi.long_size
     if prototype is None:
         return lambda addr, values: f"({', '.join(map(hex, values))})"
     names = facts.symbols.func

@@ -40,7 +40,7 @@ def test_arguments_without_types_of_the_kernel_are_bare_words() -> None:
 
 
 def test_a_function_that_the_types_do_not_know_has_empty_brackets() -> None:
-    got = render([with_arguments(1, 2, 3, 4, 5, 6)], style=NEW, numbering=21, prototype=lambda name: None)
+    got = render([with_arguments(1, 2, 3, 4, 5, 6)], style=NEW, numbering=21, prototypes=lambda: lambda name: None)
     assert got == ["vfs_read() <-ksys_read\n"]
 
 
@@ -59,7 +59,7 @@ def test_arguments_are_spelled_by_the_prototype() -> None:
         asked.append(name)
         return FunctionProto(name, parameters)
 
-    got = render([with_arguments(0xB, 2**64 - 100, 16, 2, 7, 8)], style=NEW, numbering=21, prototype=prototype)
+    got = render([with_arguments(0xB, 2**64 - 100, 16, 2, 7, 8)], style=NEW, numbering=21, prototypes=lambda: prototype)
     assert got == ["vfs_read(file=0xb, nr=-100, count=0x10, mode=2 [BLOCK], pair=(STRUCT)[0x7:0x8], ...) <-ksys_read\n"]
     assert asked == ["vfs_read"]
 
