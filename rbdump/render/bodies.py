@@ -52,11 +52,11 @@ class LastBoot:
 
 def unknown_events(entries: Entries, catalog: Catalog) -> list[Finding]:
     """Which event ids of a table have no format and why, one finding for each reason."""
-    ids, counts = np.unique(entries.id, return_counts=True)
+    counts = np.bincount(entries.id)
     reasons: dict[str, list[tuple[int, int]]] = {}
-    for event_id, count in zip(ids.tolist(), counts.tolist(), strict=True):
+    for event_id in np.flatnonzero(counts).tolist():
         if catalog.get(event_id) is None:
-            reasons.setdefault(catalog.why_unknown(event_id), []).append((event_id, count))
+            reasons.setdefault(catalog.why_unknown(event_id), []).append((event_id, int(counts[event_id])))
     findings = []
     for why, events in reasons.items():
         shown = ", ".join(str(event_id) for event_id, _ in events[:_IDS_SAID])
