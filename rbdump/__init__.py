@@ -9,6 +9,7 @@ for line in trace.lines(rbdump.Selection(events=("sched:*",), last=20)):
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rbdump.errors import (
@@ -64,18 +65,23 @@ def open(
     strict: bool = False,
     policy: Policy | None = None,
     uncommitted: bool = False,
-    ahead: bool = False,
+    jobs: int = 1,
 ) -> Trace:
     """Open a dump, raw or compressed, and walk its region; the keywords are the options of `rbdump parse`.
 
-    ``ahead`` reads the other sources in a thread while the region is walked.
+    With ``jobs`` above 1 the region is walked in another process while this one reads the sources.
 
     Raises InputError when the file cannot be read, NotARegionError when it holds no region. Sources are opened when
     they are first needed: SourceError then says that one cannot be used, WrongImageError that an image is not that of
     the kernel which wrote the region.
     """
-    from rbdump.analysis.sources import Sources
-    from rbdump.analysis.trace import open_trace
+    from rbdump.analysis.walking import WalkOptions, walk_beside, walk_dump
+
+    options = WalkOptions(offset, strict, policy, uncommitted)
+    walk = walk_beside(path, options) if jobs > 1 else partial(walk_dump, path, options)
+
+    from rbdump.analysis.sources import Sources, read_early
+    from rbdump.analysis.trace import Trace
 
     sources = Sources(
         tracefs=(tracefs,) if isinstance(tracefs, str) else tuple(tracefs),
@@ -88,7 +94,8 @@ def open(
         force=force,
         cache=cache,
     )
-    return open_trace(path, sources, offset=offset, strict=strict, policy=policy, uncommitted=uncommitted, ahead=ahead)
+    files = read_early(sources) if jobs > 1 else None
+    return Trace(walk(), sources, files)
 
 
 def __getattr__(name: str) -> Any:

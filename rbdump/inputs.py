@@ -12,8 +12,10 @@ import mmap
 import os
 import stat
 import sys
+import tempfile
 import zlib
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol
 
@@ -35,7 +37,9 @@ __all__ = [
     "describe",
     "load_input",
     "load_source",
+    "map_file",
     "map_source",
+    "memory_file",
     "open_bytes",
 ]
 
@@ -133,9 +137,24 @@ def _damaged(code: str, message: str) -> Finding:
     return Finding(Severity.ERROR, code, message)
 
 
-def _decompress(raw: memoryview, kind: str, limit: int) -> tuple[bytearray, list[Finding]]:
-    """All members of a compressed input, up to ``limit`` bytes; what stops it early is a finding."""
-    out = bytearray()
+def memory_file() -> BinaryIO:
+    """A file without a name, in memory where the system has such files."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("rbdump"), "w+b", buffering=0)
+    return tempfile.TemporaryFile(buffering=0)
+
+
+def map_file(file: BinaryIO, access: int = mmap.ACCESS_READ) -> npt.NDArray[np.uint8]:
+    """All bytes of a file that is not empty."""
+    return np.frombuffer(mmap.mmap(file.fileno(), 0, access=access), np.uint8)
+
+
+def _decompress(raw: memoryview, kind: str, limit: int, out: BinaryIO) -> tuple[int, list[Finding]]:
+    """Write all members of a compressed input to ``out``, up to ``limit`` bytes; what stops it early is a finding.
+
+    Returns how many bytes there are.
+    """
+    size = 0
     stream = _OPENERS[kind]()
     position = 0
     while True:
@@ -144,9 +163,9 @@ def _decompress(raw: memoryview, kind: str, limit: int) -> tuple[bytearray, list
             magic = next(magic for magic, name in _COMPRESSED if name == kind)
             if not rest.startswith(magic):
                 if (stream.unused_data + bytes(raw[position:])).strip(b"\0"):
-                    text = f"what follows the {kind} stream of {len(out)} bytes is not {kind} and was left out"
-                    return out, [Finding(Severity.WARNING, "compressed-trailing-bytes", text)]
-                return out, []
+                    text = f"what follows the {kind} stream of {size} bytes is not {kind} and was left out"
+                    return size, [Finding(Severity.WARNING, "compressed-trailing-bytes", text)]
+                return size, []
             position -= len(stream.unused_data)
             stream = _OPENERS[kind]()
         chunk = b""
@@ -156,18 +175,18 @@ def _decompress(raw: memoryview, kind: str, limit: int) -> tuple[bytearray, list
         try:
             piece = stream.decompress(chunk, _STEP_OUT)
         except _ERRORS as error:
-            text = f"the {kind} stream is damaged ({error}); {len(out)} bytes could be decompressed"
-            return out, [_damaged("compressed-input-damaged", text)]
-        out += piece
-        if len(out) > limit:
-            del out[limit:]
+            text = f"the {kind} stream is damaged ({error}); {size} bytes could be decompressed"
+            return size, [_damaged("compressed-input-damaged", text)]
+        out.write(piece if size + len(piece) <= limit else piece[: limit - size])
+        size += len(piece)
+        if size > limit:
             text = f"the {kind} stream holds more than {limit} bytes; the rest was left out"
-            return out, [_damaged("compressed-input-too-large", text)]
+            return limit, [_damaged("compressed-input-too-large", text)]
         # zstd gives nothing once, and then asks for input, where the last piece was just as long as it might be
         stuck = position >= len(raw) or not stream.needs_input
         if not piece and not chunk and stuck and not stream.eof:
-            text = f"the {kind} stream ends in the middle; {len(out)} bytes could be decompressed"
-            return out, [_damaged("compressed-input-truncated", text)]
+            text = f"the {kind} stream ends in the middle; {size} bytes could be decompressed"
+            return size, [_damaged("compressed-input-truncated", text)]
 
 
 def _read_stream(file: BinaryIO, name: str, error: type[RbdumpError], limit: int) -> npt.NDArray[np.uint8]:
@@ -195,7 +214,7 @@ def _read(path: str, error: type[RbdumpError], limit: int) -> npt.NDArray[np.uin
         with open(path, "rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             if stat.S_ISREG(mode) and os.fstat(file.fileno()).st_size:
-                return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+                return map_file(file)
             return _read_stream(file, path, error, limit)
     except IsADirectoryError:
         raise error(f"{path}: is a directory, where a file is wanted") from None
@@ -204,7 +223,7 @@ def _read(path: str, error: type[RbdumpError], limit: int) -> npt.NDArray[np.uin
         raise error(f"{path}: cannot be read: {words}") from None
 
 
-def _load(path: str, error: type[RbdumpError], limit: int) -> Input:
+def _load(path: str, error: type[RbdumpError], limit: int, store: BinaryIO | None = None) -> Input:
     data = _read(path, error, limit)
     name = "standard input" if path == "-" else path
     if not len(data):
@@ -213,18 +232,20 @@ def _load(path: str, error: type[RbdumpError], limit: int) -> Input:
     kind = next((kind for magic, kind in _COMPRESSED if head.startswith(magic)), None)
     if kind is None:
         return Input(data, path)
-    out, findings = _decompress(data.data, kind, limit)
-    if not out:
-        reason = findings[0].message if findings else f"the {kind} stream holds no bytes"
-        raise error(f"{name}: {reason}")
-    plain = np.frombuffer(out, np.uint8)
-    plain.flags.writeable = False
-    return Input(plain, path, findings, kind)
+    with memory_file() if store is None else nullcontext(store) as out:
+        size, findings = _decompress(data.data, kind, limit, out)
+        if not size:
+            reason = findings[0].message if findings else f"the {kind} stream holds no bytes"
+            raise error(f"{name}: {reason}")
+        return Input(map_file(out), path, findings, kind)
 
 
-def load_input(path: str, *, limit: int = DECOMPRESSED_LIMIT) -> Input:
-    """The bytes of ``path`` (``-``: standard input), .gz, .xz and .zst decompressed. InputError when unreadable."""
-    return _load(path, InputError, limit)
+def load_input(path: str, *, limit: int = DECOMPRESSED_LIMIT, store: BinaryIO | None = None) -> Input:
+    """The bytes of ``path`` (``-``: standard input), .gz, .xz and .zst decompressed. InputError when unreadable.
+
+    ``store``: an empty file for what is decompressed, where another process wants it as well.
+    """
+    return _load(path, InputError, limit, store)
 
 
 def load_source(path: str, *, limit: int = DECOMPRESSED_LIMIT) -> Input:

@@ -11,27 +11,19 @@ import json
 import os
 import signal
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
-from rbdump.errors import ExitStatus, OutputError, RbdumpError
+from rbdump.analysis.child import Child, write_all
+from rbdump.errors import OutputError, RbdumpError
 
-__all__ = ["write_all", "write_slices"]
+__all__ = ["write_slices"]
 
 Render = Callable[[int], bytes]
 Report = Callable[[], Iterable[Any]]
 
 _QUIET = frozenset({signal.SIGPIPE, signal.SIGINT})
 """Signals that are meant for all processes of a run."""
-
-
-def write_all(fd: int, data: bytes) -> None:
-    """Write all of ``data``. OutputError if the system refuses."""
-    view = memoryview(data)
-    while view:
-        try:
-            view = view[os.write(fd, view) :]
-        except OSError as error:
-            raise OutputError(f"cannot write the output: {error.strerror}; it is incomplete") from error
 
 
 def write_slices(fd: int, count: int, render: Render, report: Report, jobs: int = 1) -> list[Any]:
@@ -47,75 +39,49 @@ def write_slices(fd: int, count: int, render: Render, report: Report, jobs: int 
             write_all(fd, render(index))
         return list(report())
     tokens = [os.pipe() for _ in range(jobs)]
-    workers = [_start_worker(fd, count, render, report, tokens, worker) for worker in range(jobs)]
+    workers = [Child(partial(_work, fd, count, render, report, tokens, worker)) for worker in range(jobs)]
     os.write(tokens[0][1], b"t")
     for _, passing in tokens:
         os.close(passing)
-    replies = [_read_all(reply) for _, reply in workers]
-    ended = [os.waitpid(pid, 0)[1] for pid, _ in workers]
+    replies = [worker.wait() for worker in workers]
     for turn, _ in tokens:
         os.close(turn)  # open until now: a worker that passes the token to one that is gone does not get SIGPIPE
-    signals = {os.WTERMSIG(status) for status in ended if os.WIFSIGNALED(status)}
+    signals = {os.WTERMSIG(status) for _, status in replies if os.WIFSIGNALED(status)}
     for number in _QUIET & signals:
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
     found: list[Any] = []
-    for answer in (json.loads(reply) for reply, status in zip(replies, ended, strict=True) if reply and not status):
+    for answer in (json.loads(reply) for reply, status in replies if not status):
         if "error" in answer:
             raise OutputError(answer["error"])
         found += answer["report"]
     if signals:
         names = " and ".join(signal.strsignal(number) or str(number) for number in sorted(signals))
         raise OutputError(f"a process of --jobs was ended by a signal ({names}); the output is incomplete")
-    if any(ended):
+    if any(status for _, status in replies):
         raise OutputError("a process of --jobs ended early; the output is incomplete")
     return found
 
 
-def _start_worker(
-    fd: int, count: int, render: Render, report: Report, tokens: list[tuple[int, int]], worker: int
-) -> tuple[int, int]:
-    reply_read, reply_write = os.pipe()
-    pid = os.fork()
-    if pid:
-        os.close(reply_write)
-        return pid, reply_read
-    status = 1
-    try:
-        jobs = len(tokens)
-        turn, passing = tokens[worker][0], tokens[(worker + 1) % jobs][1]
-        for other, pair in enumerate(tokens):
-            if other != worker:
-                os.close(pair[0])
-            if pair[1] != passing:
-                os.close(pair[1])
-        status = _work(fd, range(worker, count, jobs), count, render, report, turn, passing, reply_write)
-    finally:
-        os._exit(status)
-
-
-def _work(
-    fd: int, slices: range, count: int, render: Render, report: Report, turn: int, passing: int, reply: int
-) -> int:
+def _work(fd: int, count: int, render: Render, report: Report, tokens: list[tuple[int, int]], worker: int) -> bytes:
+    """Render and write every slice of one worker; what it has to say, as JSON."""
+    jobs = len(tokens)
+    turn, passing = tokens[worker][0], tokens[(worker + 1) % jobs][1]
+    for other, pair in enumerate(tokens):
+        if other != worker:
+            os.close(pair[0])
+        if pair[1] != passing:
+            os.close(pair[1])
     answer: dict[str, Any]
     try:
-        for index in slices:
+        for index in range(worker, count, jobs):
             data = render(index)
             if not os.read(turn, 1):
-                return ExitStatus.OUTPUT  # the worker before this one is gone
+                raise EOFError("the worker before this one is gone")
             write_all(fd, data)
             if index + 1 < count:
                 os.write(passing, b"t")
         answer = {"report": list(report())}
     except RbdumpError as error:
         answer = {"error": str(error)}
-    write_all(reply, json.dumps(answer).encode())
-    return 0
-
-
-def _read_all(fd: int) -> bytes:
-    parts = []
-    while part := os.read(fd, 1 << 16):
-        parts.append(part)
-    os.close(fd)
-    return b"".join(parts)
+    return json.dumps(answer).encode()

@@ -12,7 +12,7 @@ import re
 
 import numpy as np
 
-from rbdump.analysis.jobs import write_all
+from rbdump.analysis.child import write_all
 from rbdump.analysis.placing import Placed, Placer
 from rbdump.errors import InputError, UsageError
 from rbdump.findings import Finding, Severity

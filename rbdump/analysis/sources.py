@@ -4,16 +4,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
-from threading import Thread
 
+from rbdump.errors import RbdumpError
 from rbdump.events.tracefs import Tracefs, load_tracefs
 from rbdump.symbols.kallsyms_text import load_kallsyms
 from rbdump.symbols.table import SymbolTable
 
-__all__ = ["SourceFiles", "Sources", "read_ahead", "read_files"]
+__all__ = ["SourceFiles", "Sources", "read_early", "read_files"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,20 +60,14 @@ def read_files(sources: Sources) -> SourceFiles:
     return SourceFiles(copies, load_kallsyms(sources.kallsyms) if sources.kallsyms is not None else None)
 
 
-def read_ahead(sources: Sources) -> Callable[[], SourceFiles]:
-    """Begin to read them in a thread; the function that is returned waits for it, and raises what it raised.
+def read_early(sources: Sources) -> Callable[[], SourceFiles]:
+    """Read them now; the function that is returned gives them, or raises what reading them raised."""
+    try:
+        files = read_files(sources)
+    except RbdumpError as error:
+        return partial(_fail, error)
+    return lambda: files
 
-    Nobody waits for the thread when something else ends the run. Standard input is left to the region first.
-    """
-    if "-" in (*sources.tracefs, sources.kallsyms):
-        return partial(read_files, sources)
-    future: Future[SourceFiles] = Future()
 
-    def read() -> None:
-        try:
-            future.set_result(read_files(sources))
-        except BaseException as error:
-            future.set_exception(error)
-
-    Thread(target=read, daemon=True).start()
-    return future.result
+def _fail(error: RbdumpError) -> SourceFiles:
+    raise error

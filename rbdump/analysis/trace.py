@@ -14,35 +14,27 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rbdump.analysis.jobs import write_all, write_slices
+from rbdump.analysis.child import write_all
+from rbdump.analysis.jobs import write_slices
 from rbdump.analysis.knowledge import Knowledge, choose_clock, clock_counts_ns, gather_knowledge
 from rbdump.analysis.selection import Selection
-from rbdump.analysis.sources import SourceFiles, Sources, read_ahead, read_files
-from rbdump.errors import NotARegionError, UsageError
+from rbdump.analysis.sources import SourceFiles, Sources, read_files
+from rbdump.analysis.walking import Walk
+from rbdump.errors import UsageError
 from rbdump.events.choose import choose
 from rbdump.events.comms import TaskNames, task_names, unknown_task
 from rbdump.events.entries import Entries, gather_entries
 from rbdump.events.rows import Memory
 from rbdump.findings import Finding, Severity
-from rbdump.inputs import Input, describe, load_input
 from rbdump.render.bodies import Bodies, LastBoot, unknown_events
 from rbdump.render.funcgraph import fold_funcgraph
 from rbdump.render.jsonl import JsonRenderer
 from rbdump.render.prefix import PrefixRenderer
 from rbdump.render.style import Style, style_of
 from rbdump.render.trace import Origin, TraceRenderer, encode, header
-from rbdump.ring import (
-    Policy,
-    RecordState,
-    RecordTable,
-    Region,
-    default_policy,
-    open_region,
-    walk_region,
-    walk_uncommitted,
-)
+from rbdump.ring import RecordState
 
-__all__ = ["Event", "Trace", "open_trace"]
+__all__ = ["Event", "Trace"]
 
 SLICE = 1 << 15
 """Rows that are rendered at a time: bounds the memory, and is what workers take in turn."""
@@ -114,17 +106,15 @@ class Trace:
 
     def __init__(
         self,
-        source: Input,
-        region: Region,
-        records: RecordTable,
+        walk: Walk,
         sources: Sources,
         files: Callable[[], SourceFiles] | None = None,
     ) -> None:
-        self.source = source
-        self.region = region
-        self.records = records
+        self.source = walk.source
+        self.region = walk.region
+        self.records = walk.records
         self.sources = sources
-        self.memory = Memory(region.data, region.abi)
+        self.memory = Memory(walk.region.data, walk.region.abi)
         self._files = files or partial(read_files, sources)
         self._found: list[Finding] = []
 
@@ -335,35 +325,3 @@ class Trace:
             tuple((module.name, module.addr) for module in region.modules),
         )
         return header(shown, len(self.records), sum(cpu.online for cpu in region.cpus), origin)
-
-
-def open_trace(
-    path: str,
-    sources: Sources,
-    *,
-    offset: int | None = None,
-    strict: bool = False,
-    policy: Policy | None = None,
-    uncommitted: bool = False,
-    ahead: bool = False,
-) -> Trace:
-    """Open a dump and walk its region; `rbdump.open` documents the rest.
-
-    ``offset``: where the region begins, else it is searched for. ``strict``: only what a kernel would have kept after
-    a reboot, as ``policy`` names it (default: by layout). ``uncommitted``: records behind the last commit as well.
-    ``ahead``: read the other sources at the same time, in a thread.
-    """
-    files = read_ahead(sources) if ahead else None
-    source = load_input(path)
-    try:
-        region = open_region(source.data, offset=offset)
-    except NotARegionError as error:
-        raise NotARegionError(f"{source.name}: {error}; it looks like {describe(source.data)}") from None
-    if region.other_regions:
-        offsets = ", ".join(f"{other:#x}" for other in region.other_regions)
-        message = f"there are further regions in this input, at {offsets} (--offset opens another)"
-        region.findings.append(Finding(Severity.WARNING, "other-regions", message, offset=region.other_regions[0]))
-    records = walk_region(region, policy=policy or (default_policy(region) if strict else None))
-    if uncommitted:
-        records = RecordTable.concatenate([records, walk_uncommitted(region)])
-    return Trace(source, region, records, sources, files)

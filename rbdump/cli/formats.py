@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+import rbdump
 from rbdump.cli import options
 from rbdump.cli.reporting import complain, report_findings
 from rbdump.errors import UsageError, WrongImageError
@@ -83,11 +84,9 @@ def _list(path: str, output: str | None, *, cache: bool, findings: str | None) -
 
 def _best_of(folder: str, region: str, offset: int | None, *, cache: bool, findings: str | None) -> None:
     from rbdump.analysis.formatsets import rank
-    from rbdump.analysis.sources import Sources
-    from rbdump.analysis.trace import open_trace
     from rbdump.symbols.verify import Verdict
 
-    trace = open_trace(region, sources=Sources(cache=cache), offset=offset)
+    trace = rbdump.open(region, cache=cache, offset=offset)
     ranked, found = rank(folder, trace.region, trace.entries, trace.memory, cache=cache)
     report_findings(found, findings)
     if ranked:

@@ -185,7 +185,7 @@ def parse(
         strict=strict or policy is not None,
         policy=policy.value if policy else None,
         uncommitted=uncommitted,
-        ahead=jobs > 1,
+        jobs=jobs,
     )
     selection = rbdump.Selection(
         cpus=tuple(cpu or ()),

@@ -8,6 +8,7 @@ and its alignment rule: a member is aligned to its own size, a structure to its 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
@@ -49,6 +50,9 @@ class RegionStructs:
     """Fixed part of each CPU's header, up to ``buffers[]``."""
     subbuf: Construct
     """Fixed part of struct buffer_data_page, up to ``data[]``."""
+
+    def __reduce__(self) -> tuple[Callable[[Abi, Layout], RegionStructs], tuple[Abi, Layout]]:
+        return region_structs, (self.abi, self.layout)
 
     @property
     def struct_size(self) -> int:

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a path to the records of the region in it, in this process or beside it.
+
+Imports nothing above the ring floor: a run with --jobs walks in one process while the other loads the rest of rbdump
+and reads the sources.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import pickle
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from io import BytesIO
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from rbdump.analysis.child import Child
+from rbdump.errors import InputError, NotARegionError
+from rbdump.findings import Finding, Severity
+from rbdump.inputs import Input, describe, load_input, map_file, memory_file
+from rbdump.ring import Policy, RecordTable, Region, default_policy, open_region, walk_region, walk_uncommitted
+
+__all__ = ["Walk", "WalkOptions", "walk_beside", "walk_dump"]
+
+_ALIGN = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """A dump whose region was opened and walked."""
+
+    source: Input
+    region: Region
+    records: RecordTable
+
+
+@dataclass(frozen=True, slots=True)
+class WalkOptions:
+    """How to read the region; options of `rbdump parse`."""
+
+    offset: int | None = None
+    """Where the region begins in the input; None to search for it."""
+    strict: bool = False
+    """Only what a kernel would have kept after a reboot."""
+    policy: Policy | None = None
+    """Which kernel, for `strict`; None to choose by layout."""
+    uncommitted: bool = False
+    """Records behind the last commit as well."""
+
+
+def walk_dump(path: str, options: WalkOptions, store: BinaryIO | None = None) -> Walk:
+    """Open a dump and walk its region; a compressed one is decompressed into ``store``, an empty file, if given."""
+    source = load_input(path, store=store)
+    try:
+        region = open_region(source.data, offset=options.offset)
+    except NotARegionError as error:
+        raise NotARegionError(f"{source.name}: {error}; it looks like {describe(source.data)}") from None
+    if region.other_regions:
+        offsets = ", ".join(f"{other:#x}" for other in region.other_regions)
+        message = f"there are further regions in this input, at {offsets} (--offset opens another)"
+        region.findings.append(Finding(Severity.WARNING, "other-regions", message, offset=region.other_regions[0]))
+    records = walk_region(region, policy=options.policy or (default_policy(region) if options.strict else None))
+    if options.uncommitted:
+        records = RecordTable.concatenate([records, walk_uncommitted(region)])
+    return Walk(source, region, records)
+
+
+def walk_beside(path: str, options: WalkOptions) -> Callable[[], Walk]:
+    """Begin `walk_dump` in another process; the function that is returned waits for it, and raises what it raised.
+
+    What is no plain file can be read once only: that function then reads and walks it itself.
+    """
+    if not os.path.isfile(path):
+        return partial(walk_dump, path, options)
+    store, columns = memory_file(), memory_file()
+    child = Child(partial(_walk, path, options, store, columns))
+
+    def wait() -> Walk:
+        with store, columns:
+            reply, status = child.wait()
+            if os.WIFSIGNALED(status):
+                number = os.WTERMSIG(status)
+                raise InputError(f"{path}: the process that walks it was ended: {signal.strsignal(number) or number}")
+            if status:
+                raise InputError(f"{path}: the process that walks it ended early")
+            answer, parts = pickle.loads(reply)
+            if isinstance(answer, Exception):
+                raise answer
+            data = map_file(store) if os.fstat(store.fileno()).st_size else load_input(path).data
+            shared = map_file(columns, mmap.ACCESS_COPY)
+            walk: Walk = _Reader(answer, data, [shared[begin:end] for begin, end in parts]).load()
+            return walk
+
+    return wait
+
+
+def _walk(path: str, options: WalkOptions, store: BinaryIO, columns: BinaryIO) -> bytes:
+    try:
+        walk = walk_dump(path, options, store)
+    except Exception as error:
+        return pickle.dumps((error, []))
+    buffers: list[pickle.PickleBuffer] = []
+    answer = _Writer.answer(walk, buffers)
+    parts = []
+    for buffer in buffers:
+        raw = buffer.raw()
+        begin = columns.tell()
+        parts.append((begin, begin + len(raw)))
+        if np.frombuffer(raw, np.uint8).any():  # a column of zeros is a hole in the file
+            columns.write(raw)
+        columns.seek(-(-parts[-1][1] // _ALIGN) * _ALIGN)
+    columns.truncate()
+    return pickle.dumps((answer, parts))
+
+
+class _Writer(pickle.Pickler):
+    """Pickles a walk but for the bytes of the dump, which both processes have, and the columns of its arrays."""
+
+    def __init__(self, file: BytesIO, data: npt.NDArray[np.uint8], buffers: list[pickle.PickleBuffer]) -> None:
+        super().__init__(file, protocol=5, buffer_callback=buffers.append)
+        self._data = data
+
+    def persistent_id(self, item: Any) -> str | None:
+        return "data" if item is self._data else None
+
+    @classmethod
+    def answer(cls, walk: Walk, buffers: list[pickle.PickleBuffer]) -> bytes:
+        file = BytesIO()
+        cls(file, walk.source.data, buffers).dump(walk)
+        return file.getvalue()
+
+
+class _Reader(pickle.Unpickler):
+    def __init__(self, answer: bytes, data: npt.NDArray[np.uint8], buffers: list[npt.NDArray[np.uint8]]) -> None:
+        super().__init__(BytesIO(answer), buffers=buffers)
+        self._data = data
+
+    def persistent_load(self, _: str) -> npt.NDArray[np.uint8]:
+        return self._data
