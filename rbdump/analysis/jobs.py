@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes slices of a trace in order, rendered by one process or by several.
 
-With several, each forked worker renders every n-th slice and writes it to the output itself when its turn comes:
-a token travels round the workers through pipes, so no rendered text is copied between processes.
+With several, this process and those that it forks each render every n-th slice and write it to the output themselves
+when their turn comes: a token travels round through pipes, so no rendered text is copied between processes.
 """
 
 from __future__ import annotations
@@ -39,18 +39,27 @@ def write_slices(fd: int, count: int, render: Render, report: Report, jobs: int 
             write_all(fd, render(index))
         return list(report())
     tokens = [os.pipe() for _ in range(jobs)]
-    workers = [Child(partial(_work, fd, count, render, report, tokens, worker)) for worker in range(jobs)]
+    workers = [Child(partial(_work, fd, count, render, report, tokens, worker)) for worker in range(1, jobs)]
     os.write(tokens[0][1], b"t")
-    for _, passing in tokens:
+    passing = tokens[1][1]
+    for _, other in tokens:
+        if other != passing:
+            os.close(other)
+    found: list[Any] = []
+    try:
+        _take_turns(fd, count, render, jobs, 0, tokens[0][0], passing)
+        found += report()
+    except EOFError:
+        pass  # one of the others is gone: its status says why
+    finally:
         os.close(passing)
-    replies = [worker.wait() for worker in workers]
-    for turn, _ in tokens:
-        os.close(turn)  # open until now: a worker that passes the token to one that is gone does not get SIGPIPE
+        replies = [worker.wait() for worker in workers]
+        for turn, _ in tokens:
+            os.close(turn)  # open until now: who passes the token to one that is gone does not get SIGPIPE
     signals = {os.WTERMSIG(status) for _, status in replies if os.WIFSIGNALED(status)}
     for number in _QUIET & signals:
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
-    found: list[Any] = []
     for answer in (json.loads(reply) for reply, status in replies if not status):
         if "error" in answer:
             raise OutputError(answer["error"])
@@ -64,7 +73,7 @@ def write_slices(fd: int, count: int, render: Render, report: Report, jobs: int 
 
 
 def _work(fd: int, count: int, render: Render, report: Report, tokens: list[tuple[int, int]], worker: int) -> bytes:
-    """Render and write every slice of one worker; what it has to say, as JSON."""
+    """Render and write every slice of a worker that is a child; what it has to say, as JSON."""
     jobs = len(tokens)
     turn, passing = tokens[worker][0], tokens[(worker + 1) % jobs][1]
     for other, pair in enumerate(tokens):
@@ -74,14 +83,19 @@ def _work(fd: int, count: int, render: Render, report: Report, tokens: list[tupl
             os.close(pair[1])
     answer: dict[str, Any]
     try:
-        for index in range(worker, count, jobs):
-            data = render(index)
-            if not os.read(turn, 1):
-                raise EOFError("the worker before this one is gone")
-            write_all(fd, data)
-            if index + 1 < count:
-                os.write(passing, b"t")
+        _take_turns(fd, count, render, jobs, worker, turn, passing)
         answer = {"report": list(report())}
     except RbdumpError as error:
         answer = {"error": str(error)}
     return json.dumps(answer).encode()
+
+
+def _take_turns(fd: int, count: int, render: Render, jobs: int, worker: int, turn: int, passing: int) -> None:
+    """Render every ``jobs``-th slice from ``worker`` on and write it in turn. EOFError when the one before is gone."""
+    for index in range(worker, count, jobs):
+        data = render(index)
+        if not os.read(turn, 1):
+            raise EOFError("the worker before this one is gone")
+        write_all(fd, data)
+        if index + 1 < count:
+            os.write(passing, b"t")

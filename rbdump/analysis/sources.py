@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -61,7 +62,13 @@ def read_files(sources: Sources) -> SourceFiles:
 
 
 def read_early(sources: Sources) -> Callable[[], SourceFiles]:
-    """Read them now; the function that is returned gives them, or raises what reading them raised."""
+    """Read them now; the function that is returned gives them, or raises what reading them raised.
+
+    A pipe among them may keep its reader waiting for ever: then it is that function which reads, when it is called.
+    """
+    paths = (*sources.tracefs, *filter(None, [sources.kallsyms]))
+    if not all(os.path.isfile(path) or os.path.isdir(path) for path in paths):
+        return partial(read_files, sources)
     try:
         files = read_files(sources)
     except RbdumpError as error:

@@ -31,8 +31,8 @@ def test_slices_come_in_order(jobs: int, count: int) -> None:
 def test_each_worker_reports_once() -> None:
     with tempfile.TemporaryFile() as file:
         pids = write_slices(file.fileno(), 9, render, lambda: [os.getpid()], 3)
-    assert len(set(pids)) == 3
-    assert os.getpid() not in pids
+    assert len(pids) == len(set(pids)) == 3
+    assert os.getpid() in pids
 
 
 @pytest.mark.parametrize("jobs", [1, 3])
@@ -60,7 +60,7 @@ def test_a_closed_pipe_ends_all_processes_by_sigpipe(jobs: int) -> None:
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_killed_worker_is_one_error_and_no_hang(number: signal.Signals) -> None:
     def render_or_die(index: int) -> bytes:
-        if index == 7:
+        if index == 7:  # not this process, which has 0, 3, 6, ...
             os.kill(os.getpid(), number)
         return render(index)
 
@@ -71,3 +71,20 @@ def test_a_killed_worker_is_one_error_and_no_hang(number: signal.Signals) -> Non
         file.seek(0)
         assert file.read() == b"".join(render(i) for i in range(7))
     assert len(os.listdir("/proc/self/fd")) == len(before)
+
+
+def test_an_error_here_ends_the_others() -> None:
+    def fail(index: int) -> bytes:
+        if index == 6:
+            raise ZeroDivisionError
+        return render(index)
+
+    before = os.listdir("/proc/self/fd")
+    with tempfile.TemporaryFile() as file:
+        with pytest.raises(ZeroDivisionError):
+            write_slices(file.fileno(), 23, fail, list, 3)
+        file.seek(0)
+        assert file.read() == b"".join(render(i) for i in range(6))
+    assert len(os.listdir("/proc/self/fd")) == len(before)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
