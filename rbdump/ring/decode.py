@@ -12,7 +12,7 @@ import numpy.typing as npt
 from rbdump.findings import Finding
 from rbdump.ring.check import check_order, check_strict, check_subbufs
 from rbdump.ring.epochs import assign_epochs, outliers
-from rbdump.ring.merge import merge_records
+from rbdump.ring.merge import NO_BOUND, merge_records
 from rbdump.ring.order import wide_order
 from rbdump.ring.records import RecordTable
 from rbdump.ring.region import CpuBuffer, Region
@@ -24,8 +24,6 @@ __all__ = ["walk_region"]
 
 Ints = npt.NDArray[np.int64]
 Stamps = npt.NDArray[np.uint64]
-
-NO_BOUND = np.uint64(2**64 - 1)
 
 
 def walk_region(region: Region, *, policy: Policy | None = None) -> RecordTable:

@@ -15,10 +15,13 @@ from rbdump.ring.records import RecordState, RecordTable
 from rbdump.ring.subbufs import SubbufState
 from rbdump.ring.sweep import Sweep
 
-__all__ = ["merge_records"]
+__all__ = ["NO_BOUND", "merge_records"]
 
 Ints = npt.NDArray[np.int64]
 Stamps = npt.NDArray[np.uint64]
+
+NO_BOUND = np.uint64(2**64 - 1)
+"""A bound on time stamps that no stamp is above."""
 
 _RECORD_STATES = np.zeros(len(SubbufState), np.uint8)
 _RECORD_STATES[SubbufState.CONSUMED] = RecordState.CONSUMED
@@ -44,17 +47,17 @@ def merge_records(sweep: Sweep, orders: list[Ints], lost: list[Ints], latest: li
     first_row[order] = np.where(counts > 0, ends - counts, -1)
     ts, pos, length, subbuf = walked.place(first_row, rows)
 
-    key = ts.copy()
     _fill_times(sweep, order, ts, first_row, counts)
     lost_rows = _lost_rows(orders, lost, counts, ends)
     epoch_of = np.concatenate([cpu.subbufs.epoch for cpu in sweep.region.cpus])
-    end = 0
-    for number, part in enumerate(orders):
-        upto = end + len(part)
-        _running_maximum(
-            key, counts[end:upto], ends[end:upto], epoch_of[order[end:upto]], latest[number] if latest else None
-        )
-        end = upto
+    state_of = _RECORD_STATES[np.concatenate([cpu.subbufs.state for cpu in sweep.region.cpus])]
+    key, upto = ts, 0
+    if not _rise(ts, orders, ends, latest):
+        key = ts.copy()
+        for number, ordered in enumerate(orders):
+            part = slice(upto, upto + len(ordered))
+            _running_maximum(key, counts[part], ends[part], epoch_of[order[part]], latest[number] if latest else None)
+            upto += len(ordered)
     if epoch_of[order].any():
         perm = np.lexsort((key, -epoch_of[subbuf].astype(np.int16)))
     else:
@@ -63,7 +66,6 @@ def merge_records(sweep: Sweep, orders: list[Ints], lost: list[Ints], latest: li
     subbuf = subbuf[perm]
     cpu_of = np.repeat(np.array([cpu.cpu for cpu in sweep.region.cpus], np.uint16), np.diff(bases))
     index_of = (np.arange(int(bases[-1])) - np.repeat(bases[:-1], np.diff(bases))).astype(np.int32)
-    state_of = _RECORD_STATES[np.concatenate([cpu.subbufs.state for cpu in sweep.region.cpus])]
     lost_column = np.zeros(rows, np.int64)
     if len(lost_rows[0]):
         unmerged = np.zeros(rows, np.int64)
@@ -81,10 +83,24 @@ def merge_records(sweep: Sweep, orders: list[Ints], lost: list[Ints], latest: li
         offset=offset,
         length=length,
         subbuf=index_of[subbuf],
-        epoch=epoch_of[subbuf],
-        state=state_of[subbuf],
+        epoch=_spread(epoch_of, subbuf),
+        state=_spread(state_of, subbuf),
         lost=lost_column,
     )
+
+
+def _spread(values: npt.NDArray[np.uint8], subbuf: npt.NDArray[np.int32]) -> npt.NDArray[np.uint8]:
+    """What is known of each record's sub-buffer; most often that is 0 for all, and no memory needs to be written."""
+    return values[subbuf] if values.any() else np.zeros(len(subbuf), np.uint8)
+
+
+def _rise(ts: Stamps, orders: list[Ints], ends: Ints, latest: list[Stamps] | None) -> bool:
+    """Whether the time stamps of each CPU are their own running maximum, and no sub-buffer has a bound."""
+    if latest is not None and any((bounds < NO_BOUND).any() for bounds in latest):
+        return False
+    cuts = np.cumsum([len(part) for part in orders])
+    falls = np.flatnonzero(ts[1:] < ts[:-1]) + 1
+    return bool(np.isin(falls, ends[cuts[cuts > 0] - 1]).all())
 
 
 def _fill_times(sweep: Sweep, order: Ints, ts: Stamps, first_row: Ints, counts: Ints) -> None:
@@ -124,7 +140,7 @@ def _running_maximum(
         return
     begin = int(ends[0] - counts[0])
     if latest is not None:
-        for index in np.flatnonzero((counts > 0) & (latest < np.uint64(2**64 - 1))).tolist():
+        for index in np.flatnonzero((counts > 0) & (latest < NO_BOUND)).tolist():
             rows = key[int(ends[index] - counts[index]) : int(ends[index])]
             np.minimum(rows, latest[index], out=rows)
     for cut in [*(np.flatnonzero(np.diff(epochs.astype(np.int16))) + 1).tolist(), len(ends)]:

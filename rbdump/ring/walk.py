@@ -34,8 +34,9 @@ DELTA_BITS = np.uint64(27)
 HIGH_BITS = np.uint64(0xF800_0000_0000_0000)
 """Bits that a 59-bit absolute time stamp does not hold."""
 
-_LENGTH = np.array([0, *range(2, 30), 0, 0, 0], np.int64)
+_LENGTH = np.array([0, *range(2, 30), 0, 0, 0], np.int32)
 """Words of a small data record by type_len; 0 for those that need a closer look."""
+_NOTHING = np.empty(0, np.intp)
 
 
 class ChainError(IntEnum):
@@ -69,7 +70,7 @@ class Words:
             part = part.copy()
         return cls(part.view(np.uint32), offset, abi.byteorder == "big", abi.byteorder != sys.byteorder)
 
-    def take(self, index: Ints) -> npt.NDArray[np.uint32]:
+    def take(self, index: Ints | Small) -> npt.NDArray[np.uint32]:
         """Words at ``index`` in native byte order; an index behind the end reads the last word."""
         words = self.words.take(index, mode="clip")
         return words.byteswap(inplace=True) if self.swapped else words
@@ -94,32 +95,34 @@ class Walked:
     """Discarded records that carry time, the fillers at the end left out."""
     discarded_time: Stamps
     """Time that these carry together."""
-    steps: list[tuple[Ints, Small, Stamps, Small, Small]] = field(default_factory=list)
-    """Per step: sub-buffer, ordinal of the event in it, time stamp, word index and words of the payload."""
+    steps: list[tuple[Ints, Small, Stamps, Small, Small, npt.NDArray[np.intp]]] = field(default_factory=list)
+    """Per step: sub-buffer, ordinal of the event in it, time stamp, word index and words of the payload, and which of
+    these rows have no event."""
 
     def place(self, first_row: Ints, rows: int) -> tuple[Stamps, Small, Small, Small]:
         """Columns (ts, word index, payload words, sub-buffer) of the events, of sub-buffer i from ``first_row[i]`` on.
 
         Sub-buffers with a negative first row are left out. Empties ``steps``, to hold the events only once.
         """
-        ts = np.empty(rows, np.uint64)
-        pos = np.empty(rows, np.int32)
-        length = np.empty(rows, np.int32)
-        subbuf = np.empty(rows, np.int32)
-        hidden = bool((first_row[self.nr_events > 0] < 0).any())
+        # one row more, for what is no event or not shown
+        ts = np.empty(rows + 1, np.uint64)
+        pos = np.empty(rows + 1, np.int32)
+        length = np.empty(rows + 1, np.int32)
+        hidden = first_row < 0
+        some_hidden = bool(hidden[self.nr_events > 0].any())
         while self.steps:
-            subs, ordinals, stamps, words, lengths = self.steps.pop()
+            subs, ordinals, stamps, words, lengths, without = self.steps.pop()
             row = first_row[subs]
-            if hidden:
-                shown = row >= 0
-                row, subs, ordinals = row[shown], subs[shown], ordinals[shown]
-                stamps, words, lengths = stamps[shown], words[shown], lengths[shown]
             row += ordinals
+            if some_hidden:
+                row[hidden[subs]] = rows
+            row[without] = rows
             ts[row] = stamps
             pos[row] = words
             length[row] = lengths
-            subbuf[row] = subs
-        return ts, pos, length, subbuf
+        shown = np.flatnonzero(~hidden & (self.nr_events > 0))
+        shown = shown[np.argsort(first_row[shown])]
+        return ts[:rows], pos[:rows], length[:rows], np.repeat(shown.astype(np.int32), self.nr_events[shown])
 
 
 def walk_chains(words: Words, begin: Ints, end: Ints, base_ts: Stamps) -> Walked:
@@ -152,8 +155,8 @@ class _Lockstep:
         self.words = words
         self.out = out
         self.sub = sub
-        self.pos = pos
-        self.end = end
+        self.pos = pos.astype(np.int32)
+        self.end = end.astype(np.int32)
         self.ts = ts
         self.events = np.zeros(len(sub), np.int32)
         self.skew = np.zeros(len(sub), np.uint64)
@@ -169,66 +172,69 @@ class _Lockstep:
             kind = header & np.uint32(31)
             delta = header >> np.uint32(5)
         length = _LENGTH.take(kind)
+        payload = self.pos + np.int32(1)
         special = np.flatnonzero(length == 0)
+        without = self._take_special(special, kind, delta, length, payload) if len(special) else _NOTHING
         following = self.pos + length
-        if len(special) or (following > self.end).any():
-            self._step_slowly(kind, delta.astype(np.uint64), length, special)
-            return
+        over = following > self.end
+        if over.any():
+            row = np.flatnonzero(over)
+            self._end_with(row, np.uint8(ChainError.OVERRUN))
+            following[row] = self.pos[row]
+            delta[row] = 0
+            without = np.concatenate([without, row])
         self.ts += delta
-        payload = self.pos + 1
-        self.out.steps.append(
-            (self.sub, self.events, self.ts.copy(), payload.astype(np.int32), (length - 1).astype(np.int32))
-        )
-        self.events = self.events + 1
+        self.out.steps.append((self.sub, self.events, self.ts.copy(), payload, following - payload, without))
+        self.events = self.events + np.int32(1)
+        self.events[without] -= 1
         self.pos = following
         alive = following < self.end
         if not alive.all():
             self._retire(alive)
 
-    def _step_slowly(self, kind: npt.NDArray[np.uint32], delta: Stamps, length: Ints, special: Ints) -> None:
-        """One step in which some records are no small data records, or damaged."""
-        out, pos, rest = self.out, self.pos, self.end - self.pos
-        array0 = self.words.take(pos[special] + 1).astype(np.int64)
-        kinds, deltas = kind[special], delta[special]
-        payload = pos + 1
-        error = np.zeros(len(pos), np.uint8)
-        event = np.ones(len(pos), np.bool_)
-
+    def _take_special(
+        self,
+        row: npt.NDArray[np.intp],
+        kind: npt.NDArray[np.uint32],
+        delta: npt.NDArray[np.uint32],
+        length: Small,
+        payload: Small,
+    ) -> npt.NDArray[np.intp]:
+        """Fill in the columns of the rows that hold no small data record; returns those that hold no event at all."""
+        out, pos = self.out, self.pos[row]
+        rest = self.end[row] - pos
+        array0 = self.words.take(pos + np.int32(1)).astype(np.int64)
+        kinds, deltas = kind[row], delta[row].astype(np.uint64)
         sized = kinds < TIME_EXTEND  # large data and padding: array[0] counts its own 4 bytes
-        length[special] = np.where(sized, (array0 >> 2) + 1, 2)
-        payload[special] += 1
-        error[special[sized & ((array0 < 4) | (array0 & 3 != 0))]] = ChainError.BAD_LENGTH
-        event[special[kinds >= PADDING]] = False
-        error[length > rest] = ChainError.OVERRUN
-        error[special[(rest[special] < 2) & sized]] = ChainError.OVERRUN
-        error[special[(kinds == PADDING) & (deltas == 0)]] = ChainError.NULL_PADDING
+        words = np.where(sized, (array0 >> 2) + 1, 2)
+        error = np.zeros(len(row), np.uint8)
+        error[sized & ((array0 < 4) | (array0 & 3 != 0))] = ChainError.BAD_LENGTH
+        error[words > rest] = ChainError.OVERRUN
+        error[(rest < 2) & sized] = ChainError.OVERRUN
+        error[(kinds == PADDING) & (deltas == 0)] = ChainError.NULL_PADDING
         good = error == 0
-        event &= good
-
-        padding = special[(kinds == PADDING) & good[special]]
-        if len(padding):
-            dropped = padding[delta[padding] > 1]
-            self.skew[dropped] += delta[dropped]
-            out.discarded[self.sub[dropped]] += 1
-            out.discarded_time[self.sub[dropped]] += delta[dropped]
-        timed = np.flatnonzero((kinds >= TIME_EXTEND) & good[special])
-        if len(timed):
-            self._set_time(
-                special[timed], kinds[timed], (array0[timed].astype(np.uint64) << DELTA_BITS) + deltas[timed]
-            )
-
-        self.ts[event] += delta[event]
-        row = np.flatnonzero(event)
-        if len(row):
-            words = length[row] - (payload[row] - pos[row])
-            out.steps.append(
-                (self.sub[row], self.events[row], self.ts[row], payload[row].astype(np.int32), words.astype(np.int32))
-            )
-        self.events = self.events + event
-        self.pos = np.where(good, pos + length, pos)
+        length[row] = np.where(good, words, 0)
         if not good.all():
-            out.error[self.sub] = error
-        self._retire(good & (self.pos < self.end))
+            self._end_with(row[~good], error[~good])
+
+        dropped = good & (kinds == PADDING) & (deltas > 1)
+        if dropped.any():
+            self.skew[row[dropped]] += deltas[dropped]
+            out.discarded[self.sub[row[dropped]]] += 1
+            out.discarded_time[self.sub[row[dropped]]] += deltas[dropped]
+        timed = good & (kinds >= TIME_EXTEND)
+        if timed.any():
+            stamps = (array0[timed].astype(np.uint64) << DELTA_BITS) + deltas[timed]
+            self._set_time(row[timed], kinds[timed], stamps)
+        payload[row] += 1
+        without: npt.NDArray[np.intp] = row[~good | (kinds >= PADDING)]
+        delta[without] = 0
+        return without
+
+    def _end_with(self, row: npt.NDArray[np.intp], error: npt.NDArray[np.uint8] | np.uint8) -> None:
+        """The chains of these rows end where they are."""
+        self.out.error[self.sub[row]] = error
+        self.end[row] = self.pos[row]
 
     def _set_time(self, row: Ints, kind: npt.NDArray[np.uint32], stamp: Stamps) -> None:
         """Apply time extends (relative) and time stamps (absolute, the low 59 bits only)."""
@@ -246,16 +252,14 @@ class _Lockstep:
 
     def _retire(self, alive: npt.NDArray[np.bool_]) -> None:
         """Record the final state of those that end here and keep the others."""
-        if alive.all():
-            return
-        out, done = self.out, ~alive
+        out, done, left = self.out, np.flatnonzero(~alive), np.flatnonzero(alive)
         sub = self.sub[done]
         out.nr_events[sub] = self.events[done]
         out.last_ts[sub] = self.ts[done]
         out.check_ts[sub] = self.ts[done] + self.skew[done]
         out.stop[sub] = self.pos[done]
-        self.sub, self.pos, self.end = self.sub[alive], self.pos[alive], self.end[alive]
-        self.ts, self.events, self.skew = self.ts[alive], self.events[alive], self.skew[alive]
+        self.sub, self.pos, self.end = self.sub[left], self.pos[left], self.end[left]
+        self.ts, self.events, self.skew = self.ts[left], self.events[left], self.skew[left]
 
 
 def _fix_abs(stamp: Stamps, reached: Stamps) -> Stamps:
