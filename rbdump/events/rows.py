@@ -7,6 +7,8 @@ at about 8 ns a row; nothing is copied first.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import as_strided
@@ -26,31 +28,34 @@ class Memory:
     def __init__(self, data: Bytes, abi: Abi) -> None:
         self.data = data
         self.abi = abi
-        self._views: dict[str, npt.NDArray[np.generic]] = {}
+        self._views: dict[str | tuple[int, bool], npt.NDArray[Any]] = {}
 
-    def _view(self, dtype: np.dtype[np.generic]) -> npt.NDArray[np.generic]:
-        view = self._views.get(dtype.str)
-        if view is None:
-            count = max(0, len(self.data) - dtype.itemsize + 1)
-            base = np.ndarray((1 if count else 0,), dtype, buffer=self.data if count else None)
-            view = as_strided(base, shape=(count,), strides=(1,), writeable=False)
-            self._views[dtype.str] = view
-        return view
+    def _view(self, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+        count = max(0, len(self.data) - dtype.itemsize + 1)
+        base = np.ndarray((1 if count else 0,), dtype, buffer=self.data if count else None)
+        return as_strided(base, shape=(count,), strides=(1,), writeable=False)
 
     def integers(self, offsets: Offsets, size: int, *, signed: bool) -> npt.NDArray[np.generic]:
         """Integers of ``size`` bytes at ``offsets``, in native byte order. IndexError outside the input.
 
         SourceError for a size that no integer has: a format says where and how wide a field is.
         """
-        if size not in (1, 2, 4, 8):
-            raise SourceError(f"a format has an integer field of {size} bytes, and integers have 1, 2, 4 or 8")
-        wanted = self.abi.dtype(size, signed=signed)
-        return self._view(wanted)[offsets].astype(wanted.newbyteorder("="), copy=False)
+        view = self._views.get((size, signed))
+        if view is None:
+            if size not in (1, 2, 4, 8):
+                raise SourceError(f"a format has an integer field of {size} bytes, and integers have 1, 2, 4 or 8")
+            view = self._views[size, signed] = self._view(self.abi.dtype(size, signed=signed))
+        values: npt.NDArray[np.generic] = view[offsets]
+        return values if values.dtype.isnative else values.astype(values.dtype.newbyteorder("="))
 
     def char_arrays(self, offsets: Offsets, size: int) -> npt.NDArray[np.bytes_]:
         """``size`` bytes at each of ``offsets`` as numpy ``S`` items (trailing NULs stripped on access)."""
-        view: npt.NDArray[np.bytes_] = self._view(np.dtype(f"S{size}"))[offsets]  # type: ignore[assignment]
-        return view
+        name = f"S{size}"
+        view = self._views.get(name)
+        if view is None:
+            view = self._views[name] = self._view(np.dtype(name))
+        items: npt.NDArray[np.bytes_] = view[offsets]
+        return items
 
 
 class Rows:

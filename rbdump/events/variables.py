@@ -34,7 +34,7 @@ Formats = Callable[[int], EventFormat | None]
 def infer_variables(entries: Entries, memory: Memory, formats: Formats, *, in_ns: bool = True) -> dict[str, int]:
     """What `Facts.variables` should hold, by name; ``HZ`` among them when timers tell it. Empty when nothing does."""
     by_name: dict[str, list[tuple[EventFormat, npt.NDArray[np.intp]]]] = {}
-    for event_id in np.flatnonzero(np.bincount(entries.id)).tolist():
+    for event_id in np.flatnonzero(entries.counts()).tolist():
         fmt = formats(event_id)
         if fmt is not None and ({"pfn"} <= (names := {f.name for f in fmt.fields}) or "now" in names):
             rows = np.flatnonzero(entries.id == event_id)

@@ -52,7 +52,7 @@ class LastBoot:
 
 def unknown_events(entries: Entries, catalog: Catalog) -> list[Finding]:
     """Which event ids of a table have no format and why, one finding for each reason."""
-    counts = np.bincount(entries.id)
+    counts = entries.counts()
     reasons: dict[str, list[tuple[int, int]]] = {}
     for event_id in np.flatnonzero(counts).tolist():
         if catalog.get(event_id) is None:
@@ -127,9 +127,9 @@ class Bodies:
             return self._renderers[event_id][0](group)
 
     def _rendered(self, event_id: int, renderer: Renderer, least: int, group: Group) -> list[str]:
-        short: npt.NDArray[np.bool_] = group.rows.length < least
-        if not short.any():
+        if group.rows.length.min() >= least:
             return renderer(group)
+        short: npt.NDArray[np.bool_] = group.rows.length < least
         self._say_short(event_id, least, group, short)
         texts = np.empty(len(group), object)
         fmt = self._catalog.get(event_id)

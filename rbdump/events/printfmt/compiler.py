@@ -85,14 +85,14 @@ class PrintFmt:
         """The line of each row; ``(record too short)`` for one that cannot hold the fixed fields."""
         if not len(rows):
             return []
-        if not self._learned and len(rows) >= _LEARN and rows.length.min() >= self._fixed:
+        if rows.length.min() < self._fixed:
+            return self._render_long_ones(rows)
+        if not self._learned and len(rows) >= _LEARN:
             self._learned = True
             fields = {f.name: f for f in (*self._fmt.common_fields, *self._fmt.fields)}
             segments = choose_segments(self._parts, fields, rows)
             if any(segment.span is not None for segment in segments):
                 self._render = self._generate(segments)
-        if rows.length.min() < self._fixed:
-            return self._render_long_ones(rows)
         with np.errstate(all="ignore"):
             return self._render(rows)
 

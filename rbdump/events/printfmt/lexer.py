@@ -4,16 +4,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from rbdump.events.printfmt.nodes import UnsupportedPrintFmt
 
 __all__ = ["Token", "tokenize", "unescape"]
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """One token; ``text`` of a string or character literal is its content with escapes resolved."""
 
     kind: Literal["number", "string", "char", "name", "op", "end"]
@@ -52,15 +50,16 @@ def tokenize(text: str) -> list[Token]:
     """All tokens of ``text``, closed by an ``end`` token. Raises UnsupportedPrintFmt."""
     tokens: list[Token] = []
     position = 0
-    while position < len(text):
-        match = _TOKEN.match(text, position)
-        if match is None:
-            raise UnsupportedPrintFmt(f"{text[position : position + 12]!r} at column {position} is no C token")
+    for match in _TOKEN.finditer(text):
+        if match.start() != position:
+            break
         kind = match.lastgroup
         if kind in ("number", "name", "op"):
             tokens.append(Token(kind, match.group(), position))  # type: ignore[arg-type]
         elif kind in ("string", "char"):
             tokens.append(Token(kind, unescape(match.group(kind)), position))  # type: ignore[arg-type]
         position = match.end()
+    if position < len(text):
+        raise UnsupportedPrintFmt(f"{text[position : position + 12]!r} at column {position} is no C token")
     tokens.append(Token("end", "", len(text)))
     return tokens
