@@ -153,7 +153,7 @@ def rank(
         except RbdumpError:
             skipped += 1
             continue
-        fit = score_formats(Catalog([texts]).get, entries.id, entries.rows(memory), origin=path)
+        fit = score_formats(Catalog([texts]).get, entries, memory, origin=path)
         if code is None:
             found.append(Candidate(path, fit, None))
             continue

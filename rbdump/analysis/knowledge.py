@@ -104,9 +104,7 @@ class _Gatherer:
         table = self.symbols() if self.files.listed is not None else images.table if images is not None else None
         texts = [copy.formats for copy in copies] + (images.formats if images is not None else [])
         for source in texts:
-            fit = score_formats(
-                Catalog([source]).get, self.entries.id, self.entries.rows(self.memory), origin=source.origin
-            )
+            fit = score_formats(Catalog([source]).get, self.entries, self.memory, origin=source.origin)
             self.findings += require_fit(fit, force=sources.force)
         if images is not None:
             texts += images.module_formats(self.entries, self.memory, texts)

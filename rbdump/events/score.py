@@ -22,9 +22,9 @@ import numpy as np
 import numpy.typing as npt
 
 from rbdump.errors import WrongImageError
-from rbdump.events.entries import PID_MAX_LIMIT
+from rbdump.events.entries import PID_MAX_LIMIT, Entries
 from rbdump.events.format import EventFormat, Field
-from rbdump.events.rows import Rows
+from rbdump.events.rows import Memory, Rows
 from rbdump.events.strings import location
 from rbdump.findings import Finding, Severity
 
@@ -35,6 +35,8 @@ Integers = npt.NDArray[np.int64]
 
 _SAMPLE = 2000
 """Records of one event that are looked at, evenly spread; more of them say the same."""
+_ROWS = 1 << 18
+"""Records of a trace that are sorted by their ids to choose those."""
 _FTRACE = "ftrace"
 _MAX_CPU = 8192
 _MAX_TASK_NAME = 64
@@ -101,28 +103,40 @@ class FormatFit:
 
 
 def score_formats(
-    get: Callable[[int], EventFormat | None], ids: npt.NDArray[np.uint16], rows: Rows, *, origin: str = ""
+    get: Callable[[int], EventFormat | None], entries: Entries, memory: Memory, *, origin: str = ""
 ) -> FormatFit:
-    """Score a source: ``get`` gives its format of an id, ``ids`` and ``rows`` are the records, of all events.
+    """Score a source: ``get`` gives its format of an id, ``entries`` are the records, of all events.
 
     Ids below the first dynamic one are ftrace's own and are not scored.
     """
-    order = np.argsort(ids, kind="stable")
-    numbers = np.bincount(ids) if len(ids) else np.empty(0, np.int64)
-    values = np.flatnonzero(numbers)
-    ends = np.cumsum(numbers[values])
+    counts = entries.counts()
+    sample = _sample(entries.id, counts)
+    sample = sample[np.argsort(entries.id[sample], kind="stable")]
+    ends = np.cumsum(np.bincount(entries.id[sample], minlength=len(counts)))
     events = []
-    for event_id, number, end in zip(values.tolist(), numbers[values].tolist(), ends.tolist(), strict=True):
+    for event_id in np.flatnonzero(counts).tolist():
+        number = int(counts[event_id])
         fmt = get(event_id)
         if event_id < 20 or (fmt is not None and fmt.system == _FTRACE):
             continue
         if fmt is None:
             events.append(EventFit(event_id, "", number, 0.0))
             continue
-        chosen = order[end - number : end][:: -(-number // _SAMPLE)]
-        events.append(score_event(fmt, rows.select(chosen), number))
+        chosen = sample[int(ends[event_id - 1]) : int(ends[event_id])]
+        rows = entries.rows(memory, chosen[:: -(-len(chosen) // _SAMPLE) or 1])
+        events.append(score_event(fmt, rows, number))
     events.sort(key=lambda event: (-event.records, event.id))
     return FormatFit(origin, tuple(events))
+
+
+def _sample(ids: npt.NDArray[np.uint16], counts: Integers) -> npt.NDArray[np.intp]:
+    """Rows that are worth sorting by id: all of the rare events, evenly spread ones of the others."""
+    step = -(-len(ids) // _ROWS) | 1  # odd: what alternates is not missed
+    if step == 1:
+        return np.arange(len(ids))
+    chosen: Bools = (counts < _SAMPLE * step)[ids]
+    chosen[::step] = True
+    return np.flatnonzero(chosen)
 
 
 def require_fit(fit: FormatFit, *, force: bool = False) -> list[Finding]:

@@ -63,3 +63,12 @@ def test_no_rows(size: int) -> None:
     assert isinstance(entries, Entries)
     assert len(entries) == 0
     assert findings == []
+
+
+def test_counts_of_many_rows_are_added_up() -> None:
+    n = 70_000
+    ids = np.where(np.arange(n) % 7 == 0, 65535, 300).astype(np.uint16)
+    zeros = np.zeros(n, np.uint8)
+    counts = Entries(table([0] * n, [8] * n), ids, zeros, zeros, zeros.astype(np.int32)).counts()
+    assert (len(counts), int(counts[65535]), int(counts[300])) == (65536, 10_000, 60_000)
+    assert int(counts.sum()) == n

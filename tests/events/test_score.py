@@ -8,6 +8,7 @@ import struct
 import numpy as np
 import pytest
 
+import rbdump.events.score as score_module
 from rbdump.abi import Abi
 from rbdump.errors import WrongImageError
 from rbdump.events.catalog import Catalog
@@ -126,7 +127,7 @@ SHIFTED = source(
 
 def score(catalog: Catalog, records: list[Rec]) -> FormatFit:
     entries, memory = pack(records)
-    return score_formats(catalog.get, entries.id, entries.rows(memory), origin="test")
+    return score_formats(catalog.get, entries, memory, origin="test")
 
 
 RECORDS = [Rec(300, 1, switch())] * 100 + [Rec(301, 1, kfree())] * 25 + [Rec(302, 1, execve())] * 4
@@ -162,11 +163,23 @@ def test_a_sample_of_many_records_is_looked_at() -> None:
     assert (fit.records, fit.score) == (5000, 1.0)
 
 
+def test_in_a_large_trace_rare_events_are_all_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(score_module, "_ROWS", 500)
+    monkeypatch.setattr(score_module, "_SAMPLE", 40)
+    records = ([Rec(300, 1, switch())] * 99 + [Rec(301, 1, kfree())]) * 30
+    records[99] = Rec(301, 1, kfree() + bytes(16))
+    records[199] = Rec(301, 1, kfree() + bytes(16))
+    fit = score(RIGHT, records)
+    assert [(event.name, event.records) for event in fit.events] == [("sched:sched_switch", 2970), ("kmem:kfree", 30)]
+    assert fit.events[0].share == 1.0
+    assert fit.events[1].misfits == (("length", 2),)
+
+
 def test_big_endian_records() -> None:
     abi = Abi("big", 8)
     body = struct.pack(">QQ", 0x3FF_E012_3456, 0x1234)
     entries, memory = pack([Rec(301, 1, body)], abi)
-    assert score_formats(RIGHT.get, entries.id, entries.rows(memory)).score == 1.0
+    assert score_formats(RIGHT.get, entries, memory).score == 1.0
 
 
 def test_formats_of_another_kernel_are_refused_with_figures() -> None:
