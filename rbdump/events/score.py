@@ -181,7 +181,11 @@ def _checks(fmt: EventFormat, rows: Rows, end: int) -> Iterator[tuple[str, Bools
     loose = probe or fmt.system in _LOOSE
     dynamic = [field for field in fmt.fields if field.is_dynamic]
     if not dynamic and not any(field.size == 0 for field in fmt.fields):
-        yield "length", np.isin(rows.length, _payload_lengths(end))
+        first, *others = _payload_lengths(end)
+        fits = rows.length == first
+        for length in others:
+            fits |= rows.length == length
+        yield "length", fits
     data_end = np.full(len(rows), end, np.int64)
     for field in dynamic:
         begin, size = _location(field, rows)

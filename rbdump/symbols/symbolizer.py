@@ -6,7 +6,7 @@ Mirrors __sprint_symbol() (kernel/kallsyms.c) and seq_print_ip_sym() (kernel/tra
 
 from __future__ import annotations
 
-from bisect import bisect_right
+import numpy as np
 
 from rbdump.abi import Abi
 from rbdump.memo import Memo
@@ -35,11 +35,6 @@ class Symbolizer:
         self.table = table
         self.abi = abi
         self._mask = abi.long_mask
-        self._begin: list[int] = []
-        self._end: list[int] = []
-        if table is not None:
-            begin, end, self._row, self._stop = table.intervals
-            self._begin, self._end = begin.tolist(), end.tolist()
         self.pS = Memo(self._spell_offset)
         """``name+0x12/0x340 [module]``"""
         self.ps = Memo(self._spell_name)
@@ -51,12 +46,15 @@ class Symbolizer:
 
     def lookup(self, addr: int) -> tuple[str, int, int, str] | None:
         """(name, bytes into the symbol, size of the symbol, module or empty); None where the kernel finds nothing."""
-        at = bisect_right(self._begin, addr) - 1
-        if at < 0 or addr >= self._end[at] or self.table is None:
+        if self.table is None:
             return None
-        row = int(self._row[at])
+        begin, end, rows, stop = self.table.intervals
+        at = int(begin.searchsorted(np.uint64(addr), side="right")) - 1
+        if at < 0 or addr >= int(end[at]):
+            return None
+        row = int(rows[at])
         start = int(self.table.addrs[row])
-        return self.table.names[row], addr - start, int(self._stop[at]) - start, self.table.module_of(row)
+        return self.table.names[row], addr - start, int(stop[at]) - start, self.table.module_of(row)
 
     def _spell_offset(self, addr: int) -> str:
         addr &= self._mask
