@@ -149,12 +149,20 @@ class _Gatherer:
         from rbdump.symbols.delta import BootAddresses
         from rbdump.symbols.verify import fit_list
 
-        listed = self.files.listed
+        listed, code = self.files.listed, self.files.code
         assert listed is not None
+        assert code is not None
         boot = BootAddresses.of_region(self.region)
         words, counts = self.words()
         table, found = fit_list(
-            listed, boot, words, counts, name=listed.origin, text_addr=self.sources.text_addr, force=self.sources.force
+            listed,
+            code,
+            boot,
+            words,
+            counts,
+            name=listed.origin,
+            text_addr=self.sources.text_addr,
+            force=self.sources.force,
         )
         self.findings += [*listed.findings, *found]
         return table

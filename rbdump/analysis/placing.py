@@ -20,7 +20,7 @@ from rbdump.symbols.code import CodeMap, Landing
 from rbdump.symbols.delta import BootAddresses, boot_table
 from rbdump.symbols.kallsyms_text import load_kallsyms
 from rbdump.symbols.table import SymbolTable
-from rbdump.symbols.verify import Verdict, fit_image, fit_list
+from rbdump.symbols.verify import Verdict, code_of_list, fit_image, fit_list
 
 __all__ = ["OpenedImage", "Placed", "PlacedImage", "Placer", "open_image", "place_image"]
 
@@ -151,6 +151,7 @@ class Placer:
         if self._list is not None:
             table, findings = fit_list(
                 self._list,
+                code_of_list(self._list),
                 boot,
                 words,
                 counts,

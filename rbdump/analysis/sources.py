@@ -7,11 +7,15 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 from rbdump.errors import RbdumpError
 from rbdump.events.tracefs import Tracefs, load_tracefs
 from rbdump.symbols.kallsyms_text import load_kallsyms
 from rbdump.symbols.table import SymbolTable
+
+if TYPE_CHECKING:
+    from rbdump.symbols.code import CodeMap
 
 __all__ = ["SourceFiles", "Sources", "read_early", "read_files"]
 
@@ -48,7 +52,10 @@ class SourceFiles:
     """The sources that need no region to be read."""
 
     copies: tuple[Tracefs, ...]
-    listed: SymbolTable | None
+    listed: SymbolTable | None = None
+    """The symbol list."""
+    code: CodeMap | None = None
+    """Its functions, to verify it by."""
 
 
 def read_files(sources: Sources) -> SourceFiles:
@@ -58,7 +65,12 @@ def read_files(sources: Sources) -> SourceFiles:
 
         check_folder(sources.modules)
     copies = tuple(load_tracefs(path) for path in sources.tracefs)
-    return SourceFiles(copies, load_kallsyms(sources.kallsyms) if sources.kallsyms is not None else None)
+    if sources.kallsyms is None:
+        return SourceFiles(copies)
+    from rbdump.symbols.verify import code_of_list
+
+    listed = load_kallsyms(sources.kallsyms)
+    return SourceFiles(copies, listed, code_of_list(listed))
 
 
 def read_early(sources: Sources) -> Callable[[], SourceFiles]:

@@ -31,7 +31,7 @@ from rbdump.symbols.delta import (
 )
 from rbdump.symbols.table import SymbolTable
 
-__all__ = ["AddressCheck", "Fit", "Verdict", "check_addresses", "fit_image", "fit_list"]
+__all__ = ["AddressCheck", "Fit", "Verdict", "check_addresses", "code_of_list", "fit_image", "fit_list"]
 
 Addrs = npt.NDArray[np.uint64]
 
@@ -177,8 +177,17 @@ def fit_image(
     return Fit(delta, check, tuple(findings))
 
 
+def code_of_list(table: SymbolTable) -> CodeMap:
+    """The functions of a symbol list, those of modules left out."""
+    core = table.owners < 0
+    types = table.types[core]
+    absolute = np.isin(types, np.frombuffer(b"aA", np.uint8))
+    return CodeMap(SymbolData(table.addrs[core], table.names.select(core), types, table.origin, absolute))
+
+
 def fit_list(
     table: SymbolTable,
+    code: CodeMap,
     boot: BootAddresses,
     words: Addrs,
     counts: npt.NDArray[np.int64],
@@ -189,13 +198,9 @@ def fit_list(
 ) -> tuple[SymbolTable, tuple[Finding, ...]]:
     """A symbol list where the last boot had it: /proc/kallsyms of that boot stays, a System.map is moved.
 
-    The list of another boot of the same kernel is moved too, without its modules. Raises as `fit_image` does.
+    The list of another boot of the same kernel is moved too, without its modules. ``code`` is `code_of_list` of the
+    table. Raises as `fit_image` does.
     """
-    core = table.owners < 0
-    types = table.types[core]
-    absolute = np.isin(types, np.frombuffer(b"aA", np.uint8))
-    data = SymbolData(table.addrs[core], table.names.select(core), types, table.origin, absolute)
-    code = CodeMap(data)
     fit = fit_image(code, boot, words, counts, name=name, text_addr=text_addr, force=force)
     if fit.delta is None or fit.delta.value == 0:
         kept = [finding for finding in fit.findings if finding.severity is Severity.ERROR]
@@ -207,7 +212,7 @@ def fit_list(
     if table.modules:
         message = f"{name} is of another boot: the symbols of its modules ({', '.join(table.modules)}) are not used"
         findings.append(Finding(Severity.WARNING, "symbols-of-another-boot", message))
-    return boot_table(data, fit.delta.value), tuple(findings)
+    return boot_table(code.symbols, fit.delta.value), tuple(findings)
 
 
 def _by_everything(code: CodeMap, link: Addrs, tally: Tally, min_share: float) -> tuple[Verdict, str]:
