@@ -12,7 +12,6 @@ import mmap
 import os
 import stat
 import sys
-import tempfile
 import zlib
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -141,6 +140,8 @@ def memory_file() -> BinaryIO:
     """A file without a name, in memory where the system has such files."""
     if hasattr(os, "memfd_create"):
         return os.fdopen(os.memfd_create("rbdump"), "w+b", buffering=0)
+    import tempfile  # slow to import, and seldom needed
+
     return tempfile.TemporaryFile(buffering=0)
 
 

@@ -22,13 +22,21 @@ def write_all(fd: int, data: bytes) -> None:
 
 
 class Child:
-    """Runs ``work`` in a copy of this process; what an exception leaves undone shows in the status alone."""
+    """Runs ``work`` in a copy of this process; what an exception leaves undone shows in the status alone.
+
+    OutputError when the system refuses one more process.
+    """
 
     __slots__ = ("_pid", "_reply")
 
     def __init__(self, work: Callable[[], bytes]) -> None:
         self._reply, answer = os.pipe()
-        self._pid = os.fork()
+        try:
+            self._pid = os.fork()
+        except OSError as error:
+            os.close(self._reply)
+            os.close(answer)
+            raise OutputError(f"cannot start a process for --jobs: {error.strerror}; try without it") from error
         if self._pid:
             os.close(answer)
             return

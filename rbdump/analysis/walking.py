@@ -12,6 +12,7 @@ import os
 import pickle
 import signal
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
@@ -78,11 +79,13 @@ def walk_beside(path: str, options: WalkOptions) -> Callable[[], Walk]:
     """
     if not os.path.isfile(path):
         return partial(walk_dump, path, options)
-    store, columns = memory_file(), memory_file()
-    child = Child(partial(_walk, path, options, store, columns))
+    with ExitStack() as files:
+        store, columns = (files.enter_context(memory_file()) for _ in range(2))
+        child = Child(partial(_walk, path, options, store, columns))
+        kept = files.pop_all()
 
     def wait() -> Walk:
-        with store, columns:
+        with kept:
             reply, status = child.wait()
             if os.WIFSIGNALED(status):
                 number = os.WTERMSIG(status)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import lzma
 import os
 import signal
@@ -14,7 +15,7 @@ import pytest
 
 from rbdump.analysis import walking
 from rbdump.analysis.walking import Walk, WalkOptions, walk_beside, walk_dump
-from rbdump.errors import InputError, NotARegionError
+from rbdump.errors import InputError, NotARegionError, OutputError
 from tests.conftest import SAMPLES
 
 REGION = SAMPLES / "7.3.4-consumed" / "region.bin.xz"
@@ -89,4 +90,15 @@ def test_a_process_that_dies_is_one_error(
     before = os.listdir("/proc/self/fd")
     with pytest.raises(InputError, match=words):
         walk_beside(str(plain), WalkOptions())()
+    assert len(os.listdir("/proc/self/fd")) == len(before)
+
+
+def test_a_process_that_cannot_be_started_is_one_error(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> int:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(os, "fork", refuse)
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(OutputError, match="cannot start a process"):
+        walk_beside(str(plain), WalkOptions())
     assert len(os.listdir("/proc/self/fd")) == len(before)
