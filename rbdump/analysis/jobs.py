@@ -7,6 +7,7 @@ when their turn comes: a token travels round through pipes, so no rendered text 
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -39,7 +40,15 @@ def write_slices(fd: int, count: int, render: Render, report: Report, jobs: int 
             write_all(fd, render(index))
         return list(report())
     tokens = [os.pipe() for _ in range(jobs)]
-    workers = [Child(partial(_work, fd, count, render, report, tokens, worker)) for worker in range(1, jobs)]
+    workers: list[Child] = []
+    try:
+        workers.extend(Child(partial(_work, fd, count, render, report, tokens, worker)) for worker in range(1, jobs))
+    except OutputError:
+        for end in itertools.chain(*tokens):
+            os.close(end)
+        for started in workers:
+            started.wait()
+        raise
     os.write(tokens[0][1], b"t")
     passing = tokens[1][1]
     for _, other in tokens:

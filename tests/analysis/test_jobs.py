@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -85,6 +86,23 @@ def test_an_error_here_ends_the_others() -> None:
             write_slices(file.fileno(), 23, fail, list, 3)
         file.seek(0)
         assert file.read() == b"".join(render(i) for i in range(6))
+    assert len(os.listdir("/proc/self/fd")) == len(before)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_a_worker_that_cannot_be_started_is_one_error_and_no_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+    fork, forks = os.fork, iter(range(9))
+
+    def refuse_the_second() -> int:
+        if next(forks):
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return fork()
+
+    monkeypatch.setattr(os, "fork", refuse_the_second)
+    before = os.listdir("/proc/self/fd")
+    with tempfile.TemporaryFile() as file, pytest.raises(OutputError, match="cannot start a process"):
+        write_slices(file.fileno(), 23, render, list, 3)
     assert len(os.listdir("/proc/self/fd")) == len(before)
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
