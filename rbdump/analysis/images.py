@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-from rbdump.analysis.placing import PlacedImage, open_image, place_image
-from rbdump.analysis.sources import Sources
+from rbdump.analysis.placing import OpenedImage, PlacedImage, open_image, place_image
 from rbdump.errors import SourceError
 from rbdump.events.entries import Entries
 from rbdump.events.facts import Prototypes
@@ -27,13 +27,33 @@ from rbdump.ring import Region
 from rbdump.symbols.delta import BootAddresses
 from rbdump.symbols.table import SymbolTable
 
-__all__ = ["Images"]
+__all__ = ["Images", "ReadImage", "read_image"]
 
 Words = Callable[[], tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]]
 
 SAMPLES = 16
 """Records of an unknown event that are looked at to tell whose it is."""
 INFERRED = "inferred id, modules below "
+
+
+@dataclass(frozen=True, slots=True)
+class ReadImage:
+    """A kernel image and the events that it defines; where the dead kernel had it is another question."""
+
+    opened: OpenedImage
+    formats: ImageFormats | None
+    """None when it does not tell them: its symbols and strings are of use all the same."""
+    findings: tuple[Finding, ...]
+
+
+def read_image(path: str, *, cache: bool = True) -> ReadImage:
+    """Open an image and read its events. SourceError when it is no kernel."""
+    opened = open_image(path, cache=cache)
+    try:
+        formats = image_formats(opened.image)
+    except SourceError as error:
+        return ReadImage(opened, None, (Finding(Severity.WARNING, "image-without-formats", str(error)),))
+    return ReadImage(opened, formats, tuple(formats.findings))
 
 
 class _Image:
@@ -70,31 +90,35 @@ class Images:
         self._findings = findings
 
     @classmethod
-    def open(cls, sources: Sources, region: Region, words: Words, findings: list[Finding]) -> Images:
-        """Open and verify them: SourceError if one is no kernel, WrongImageError if it is another and not forced."""
+    def place(
+        cls,
+        read: Sequence[ReadImage],
+        region: Region,
+        words: Words,
+        findings: list[Finding],
+        *,
+        modules: str | None = None,
+        text_addr: int | None = None,
+        force: bool = False,
+    ) -> Images:
+        """Verify them and put them where the last boot had them: WrongImageError if one is another's and not forced."""
         boot = BootAddresses.of_region(region)
         images = []
-        for path in sources.vmlinux:
-            opened = open_image(path, cache=sources.cache)
-            formats = None
-            try:
-                formats = image_formats(opened.image)
-                findings += formats.findings
-            except SourceError as error:  # its symbols and strings are of use all the same
-                findings.append(Finding(Severity.WARNING, "image-without-formats", str(error)))
-            wants_modules = sources.modules is not None and bool(boot.modules)
+        for image in read:
+            findings += image.findings
+            wants_modules = modules is not None and bool(boot.modules)
             placed = place_image(
-                opened,
+                image.opened,
                 boot,
                 *words(),
-                modules=sources.modules,
-                types=_types(opened.image) if wants_modules and formats is not None else None,
-                text_addr=sources.text_addr,
-                force=sources.force,
+                modules=modules,
+                types=_types(image.opened.image) if wants_modules and image.formats is not None else None,
+                text_addr=text_addr,
+                force=force,
             )
             findings += placed.findings
-            images.append(_Image(placed, formats))
-        return cls(images, region, sources.modules, findings)
+            images.append(_Image(placed, image.formats))
+        return cls(images, region, modules, findings)
 
     @property
     def table(self) -> SymbolTable | None:

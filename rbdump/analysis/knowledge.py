@@ -95,12 +95,19 @@ class _Gatherer:
         copies = self.files.copies
         clock = choose_clock(region, sources.clock, copies)
         self.check_copies()
-        if sources.vmlinux:
+        images = None
+        if self.files.images:
             from rbdump.analysis.images import Images  # opens ELF files, which is slow to import
 
-            images = Images.open(sources, region, self.words, self.findings)
-        else:
-            images = None
+            images = Images.place(
+                self.files.images,
+                region,
+                self.words,
+                self.findings,
+                modules=sources.modules,
+                text_addr=sources.text_addr,
+                force=sources.force,
+            )
         table = self.symbols() if self.files.listed is not None else images.table if images is not None else None
         texts = [copy.formats for copy in copies] + (images.formats if images is not None else [])
         for source in texts:

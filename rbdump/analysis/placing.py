@@ -132,6 +132,7 @@ class Placer:
         self._force = force
         self._images = [open_image(path, cache=cache, lines=lines) for path in vmlinux]
         self._list = load_kallsyms(kallsyms) if kallsyms is not None else None
+        self._code = code_of_list(self._list) if self._list is not None else None
         self._list_name = kallsyms or ""
 
     @property
@@ -148,10 +149,10 @@ class Placer:
         Raises WrongImageError with the figures when no image is the one that recorded them, unless forced.
         """
         words, counts = np.unique(addrs, return_counts=True)
-        if self._list is not None:
+        if self._list is not None and self._code is not None:
             table, findings = fit_list(
                 self._list,
-                code_of_list(self._list),
+                self._code,
                 boot,
                 words,
                 counts,

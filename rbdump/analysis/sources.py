@@ -15,6 +15,7 @@ from rbdump.symbols.kallsyms_text import load_kallsyms
 from rbdump.symbols.table import SymbolTable
 
 if TYPE_CHECKING:
+    from rbdump.analysis.images import ReadImage
     from rbdump.symbols.code import CodeMap
 
 __all__ = ["SourceFiles", "Sources", "read_early", "read_files"]
@@ -56,21 +57,28 @@ class SourceFiles:
     """The symbol list."""
     code: CodeMap | None = None
     """Its functions, to verify it by."""
+    images: tuple[ReadImage, ...] = ()
 
 
 def read_files(sources: Sources) -> SourceFiles:
-    """Read the copies of tracefs and the symbol list. SourceError when one cannot be used, or no modules are there."""
+    """Read all sources but the modules. SourceError when one cannot be used, or no modules are there."""
     if sources.modules is not None:
         from rbdump.kernel.modules import check_folder
 
         check_folder(sources.modules)
     copies = tuple(load_tracefs(path) for path in sources.tracefs)
-    if sources.kallsyms is None:
-        return SourceFiles(copies)
-    from rbdump.symbols.verify import code_of_list
+    listed = code = None
+    images: tuple[ReadImage, ...] = ()
+    if sources.kallsyms is not None:
+        from rbdump.symbols.verify import code_of_list
 
-    listed = load_kallsyms(sources.kallsyms)
-    return SourceFiles(copies, listed, code_of_list(listed))
+        listed = load_kallsyms(sources.kallsyms)
+        code = code_of_list(listed)
+    if sources.vmlinux:
+        from rbdump.analysis.images import read_image  # opens ELF files, which is slow to import
+
+        images = tuple(read_image(path, cache=sources.cache) for path in sources.vmlinux)
+    return SourceFiles(copies, listed, code, images)
 
 
 def read_early(sources: Sources) -> Callable[[], SourceFiles]:
@@ -78,7 +86,7 @@ def read_early(sources: Sources) -> Callable[[], SourceFiles]:
 
     A pipe among them may keep its reader waiting for ever: then it is that function which reads, when it is called.
     """
-    paths = (*sources.tracefs, *filter(None, [sources.kallsyms]))
+    paths = (*sources.tracefs, *sources.vmlinux, *filter(None, [sources.kallsyms]))
     if not all(os.path.isfile(path) or os.path.isdir(path) for path in paths):
         return partial(read_files, sources)
     try:
