@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from rbdump.analysis.child import Child
+from rbdump.analysis.child import Child, write_all
 from rbdump.errors import InputError, NotARegionError
 from rbdump.findings import Finding, Severity
 from rbdump.inputs import Input, describe, load_input, map_file, memory_file
@@ -106,20 +106,24 @@ def walk_beside(path: str, options: WalkOptions) -> Callable[[], Walk]:
 def _walk(path: str, options: WalkOptions, store: BinaryIO, columns: BinaryIO) -> bytes:
     try:
         walk = walk_dump(path, options, store)
+        buffers: list[pickle.PickleBuffer] = []
+        answer = BytesIO()
+        _Writer(answer, walk.source.data, buffers).dump(walk)
+        return pickle.dumps((answer.getvalue(), [_keep(buffer.raw(), columns) for buffer in buffers]))
     except Exception as error:
         return pickle.dumps((error, []))
-    buffers: list[pickle.PickleBuffer] = []
-    answer = _Writer.answer(walk, buffers)
-    parts = []
-    for buffer in buffers:
-        raw = buffer.raw()
-        begin = columns.tell()
-        parts.append((begin, begin + len(raw)))
-        if np.frombuffer(raw, np.uint8).any():  # a column of zeros is a hole in the file
-            columns.write(raw)
-        columns.seek(-(-parts[-1][1] // _ALIGN) * _ALIGN)
+
+
+def _keep(column: memoryview, columns: BinaryIO) -> tuple[int, int]:
+    """Write a column and say where it begins and ends; one of zeros becomes a hole in the file."""
+    begin = -(-columns.tell() // _ALIGN) * _ALIGN
+    end = begin + len(column)
+    if np.frombuffer(column, np.uint8).any():
+        columns.seek(begin)
+        write_all(columns.fileno(), column)
+    columns.seek(end)
     columns.truncate()
-    return pickle.dumps((answer, parts))
+    return begin, end
 
 
 class _Writer(pickle.Pickler):
@@ -131,12 +135,6 @@ class _Writer(pickle.Pickler):
 
     def persistent_id(self, item: Any) -> str | None:
         return "data" if item is self._data else None
-
-    @classmethod
-    def answer(cls, walk: Walk, buffers: list[pickle.PickleBuffer]) -> bytes:
-        file = BytesIO()
-        cls(file, walk.source.data, buffers).dump(walk)
-        return file.getvalue()
 
 
 class _Reader(pickle.Unpickler):

@@ -17,6 +17,7 @@ from rbdump.analysis import walking
 from rbdump.analysis.walking import Walk, WalkOptions, walk_beside, walk_dump
 from rbdump.errors import InputError, NotARegionError, OutputError
 from tests.conftest import SAMPLES
+from tests.ringwriter import RegionWriter
 
 REGION = SAMPLES / "7.3.4-consumed" / "region.bin.xz"
 
@@ -51,6 +52,14 @@ def test_its_arrays_can_be_written_as_those_of_this_process(plain: Path) -> None
     before = columns(walk)
     assert len(walking.walk_region(walk.region)) == len(walk.records)
     assert columns(walk) == before
+
+
+def test_a_region_without_events(tmp_path: Path) -> None:
+    path = tmp_path / "region.bin"
+    path.write_bytes(RegionWriter([[], None]).region())
+    here, there = walk_dump(str(path), WalkOptions()), walk_beside(str(path), WalkOptions())()
+    assert len(there.records) == 0
+    assert columns(here) == columns(there)
 
 
 def test_its_errors_are_raised_here(tmp_path: Path) -> None:
