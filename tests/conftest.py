@@ -14,6 +14,8 @@ from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = ROOT / "samples"
+SHARED = ROOT.parent / "shared"
+"""Larger real regions and whole kernel images; absent for most people, and what needs them is skipped."""
 
 # The same examples in every run; HYPOTHESIS_PROFILE=explore looks for new ones.
 settings.register_profile("rbdump", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])

@@ -10,10 +10,9 @@ import pytest
 
 import rbdump
 from rbdump.errors import WrongImageError
-from tests.conftest import ROOT
+from tests.conftest import SHARED
 from tests.test_samples import kernel_lines, plain
 
-SHARED = ROOT.parent / "shared"
 IMAGES = {
     "6.12.43": "vmlinuz-6.12.43-amd64",
     "7.3.4": "vmlinuz-7.3.4-amd64",

@@ -18,7 +18,7 @@ from rbdump.events.score import FormatFit, score_formats
 from rbdump.events.texts import FormatTexts
 from rbdump.events.tracefs import load_tracefs
 from rbdump.findings import Finding, Severity
-from rbdump.kernel.formats import ImageEvent, image_formats
+from rbdump.kernel.events.formats import ImageEvent, image_formats
 from rbdump.kernel.image import load_image
 from rbdump.ring import Region
 from rbdump.symbols.code import CodeMap

@@ -17,12 +17,12 @@ from rbdump.events.facts import Prototypes
 from rbdump.events.rows import Memory
 from rbdump.events.texts import FormatTexts
 from rbdump.findings import Finding, Severity
-from rbdump.kernel.btf import Btf
-from rbdump.kernel.formats import ImageFormats, image_formats
+from rbdump.kernel.events.formats import ImageFormats, image_formats
+from rbdump.kernel.events.moduleids import UnknownEvent, infer_module_ids
 from rbdump.kernel.image import KernelImage
-from rbdump.kernel.imagetypes import image_types
-from rbdump.kernel.moduleids import UnknownEvent, infer_module_ids
-from rbdump.kernel.typeinfo import FunctionProto, TypeSource
+from rbdump.kernel.types.btf import Btf
+from rbdump.kernel.types.imagetypes import image_types
+from rbdump.kernel.types.typeinfo import FunctionProto, TypeSource
 from rbdump.ring import Region
 from rbdump.symbols.delta import BootAddresses
 from rbdump.symbols.table import SymbolTable

@@ -12,10 +12,10 @@ import numpy.typing as npt
 from rbdump.abi import Abi
 from rbdump.errors import UsageError, WrongImageError
 from rbdump.findings import Finding
+from rbdump.kernel.events.modules import LoadedModules, check_folder, load_modules
 from rbdump.kernel.image import KernelImage, load_image
-from rbdump.kernel.lines import SourceLines
-from rbdump.kernel.modules import LoadedModules, check_folder, load_modules
-from rbdump.kernel.typeinfo import TypeSource
+from rbdump.kernel.types.lines import SourceLines
+from rbdump.kernel.types.typeinfo import TypeSource
 from rbdump.symbols.code import CodeMap, Landing
 from rbdump.symbols.delta import BootAddresses, boot_table
 from rbdump.symbols.kallsyms_text import load_kallsyms

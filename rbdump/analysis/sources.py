@@ -63,7 +63,7 @@ class SourceFiles:
 def read_files(sources: Sources) -> SourceFiles:
     """Read all sources but the modules. SourceError when one cannot be used, or no modules are there."""
     if sources.modules is not None:
-        from rbdump.kernel.modules import check_folder
+        from rbdump.kernel.events.modules import check_folder
 
         check_folder(sources.modules)
     copies = tuple(load_tracefs(path) for path in sources.tracefs)

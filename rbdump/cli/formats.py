@@ -64,7 +64,7 @@ def formats(
 
 def _list(path: str, output: str | None, *, cache: bool, findings: str | None) -> None:
     from rbdump.analysis.formatsets import write_formats
-    from rbdump.kernel.formats import image_formats
+    from rbdump.kernel.events.formats import image_formats
     from rbdump.kernel.image import load_image
     from rbdump.symbols.table import SymbolTable
 

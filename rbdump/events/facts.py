@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from rbdump.abi import Abi
-from rbdump.kernel.typeinfo import FunctionProto
+from rbdump.kernel.types.typeinfo import FunctionProto
 
 __all__ = ["Facts", "Prototypes", "Symbols", "no_addr", "no_prototypes"]
 

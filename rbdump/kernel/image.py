@@ -20,13 +20,13 @@ from rbdump.abi import Abi
 from rbdump.errors import SourceError
 from rbdump.inputs import map_source
 from rbdump.kernel.cache import ImageCache
-from rbdump.kernel.containers import Payload, unpack
-from rbdump.kernel.elf import Vmlinux, open_vmlinux
-from rbdump.kernel.kallsyms import Encoding, decode_names, find_tables
+from rbdump.kernel.files.containers import Payload, unpack
+from rbdump.kernel.files.elf import Vmlinux, open_vmlinux
 from rbdump.kernel.memory import ImageMemory, Segment, find_bytes
 from rbdump.kernel.placement import addresses, place_raw, relocate_raw
 from rbdump.kernel.symboldata import Names, SymbolData
-from rbdump.kernel.symtab import symtab_symbols
+from rbdump.kernel.symtabs.kallsyms import Encoding, decode_names, find_tables
+from rbdump.kernel.symtabs.symtab import symtab_symbols
 
 __all__ = ["KernelImage", "load_image"]
 

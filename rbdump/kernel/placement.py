@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from rbdump.abi import Abi
-from rbdump.kernel.kallsyms import Encoding, Tables
+from rbdump.kernel.files.relocations import apply_rela, find_rela
 from rbdump.kernel.memory import Segment
-from rbdump.kernel.relocations import apply_rela, find_rela
 from rbdump.kernel.symboldata import Names
+from rbdump.kernel.symtabs.kallsyms import Encoding, Tables
 
 __all__ = ["addresses", "place_raw", "relocate_raw"]
 

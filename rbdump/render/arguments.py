@@ -15,7 +15,7 @@ import numpy as np
 from rbdump.events.facts import Facts
 from rbdump.events.format import EventFormat
 from rbdump.events.rows import Rows
-from rbdump.kernel.typeinfo import FunctionProto, Parameter
+from rbdump.kernel.types.typeinfo import FunctionProto, Parameter
 from rbdump.memo import Memo
 
 __all__ = ["arguments_renderer"]

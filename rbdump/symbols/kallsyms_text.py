@@ -15,8 +15,8 @@ import numpy.typing as npt
 from rbdump.errors import SourceError
 from rbdump.findings import Finding, Severity
 from rbdump.inputs import open_bytes
-from rbdump.kernel.aliases import kallsyms_order
 from rbdump.kernel.symboldata import Names
+from rbdump.kernel.symtabs.aliases import kallsyms_order
 from rbdump.symbols.table import SymbolTable
 
 __all__ = ["load_kallsyms", "parse_kallsyms"]

@@ -15,13 +15,13 @@ from rbdump.events.entries import Entries, gather_entries
 from rbdump.events.rows import Memory
 from rbdump.events.tracefs import load_tracefs
 from rbdump.inputs import load_input
-from rbdump.kernel.formats import ImageEvent
+from rbdump.kernel.events.formats import ImageEvent
 from rbdump.ring import Region, open_region, walk_region
 from rbdump.symbols.verify import Verdict
-from tests.conftest import ROOT, SAMPLES, Run
+from tests.conftest import SAMPLES, SHARED, Run
 
 LE64 = Abi("little", 8)
-KERNELS = ROOT.parent / "shared" / "kernels"
+KERNELS = SHARED / "kernels"
 TEXT = (
     'name: {}\nID: {}\nformat:\n\tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;\n\nprint fmt: ""\n'
 )

@@ -14,8 +14,8 @@ from rbdump.events.entries import gather_entries
 from rbdump.events.rows import Memory
 from rbdump.events.texts import FormatTexts
 from rbdump.findings import Finding
-from rbdump.kernel.formats import ImageEvent
-from rbdump.kernel.modules import KernelModule, LoadedModules, ModuleEvent
+from rbdump.kernel.events.formats import ImageEvent
+from rbdump.kernel.events.modules import KernelModule, LoadedModules, ModuleEvent
 from rbdump.kernel.symboldata import Names, SymbolData
 from rbdump.ring import open_region, walk_region
 from tests.ringwriter import write_region

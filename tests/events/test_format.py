@@ -3,15 +3,13 @@ from __future__ import annotations
 
 import io
 import tarfile
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rbdump.events.format import FormatError, parse_format, parse_header_event, parse_header_page
-
-SHARED = Path(__file__).parents[2] / ".." / "shared"
+from tests.conftest import SHARED
 
 SWITCH = """name: sched_switch
 ID: 316

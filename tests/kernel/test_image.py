@@ -19,6 +19,7 @@ from rbdump.errors import RbdumpError, SourceError
 from rbdump.kernel import image as image_module
 from rbdump.kernel.image import KernelImage, load_image
 from rbdump.symbols.kallsyms_text import load_kallsyms
+from tests.conftest import SHARED
 from tests.imagewriter import (
     ALLOC,
     DYNSYM,
@@ -48,7 +49,6 @@ else:
 
 LE64, LE32, BE64 = Abi("little", 8), Abi("little", 4), Abi("big", 8)
 X86 = 0xFFFF_FFFF_8100_0000
-SHARED = Path(__file__).parents[2] / ".." / "shared"
 
 
 def x86_kernel(layout: str | None = "base behind") -> Kernel:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import struct
 
 from rbdump.abi import Abi
-from rbdump.kernel.typeinfo import FunctionProto, Parameter
+from rbdump.kernel.types.typeinfo import FunctionProto, Parameter
 from tests.events.records import LE64, Rec
 from tests.render.scene import BASE, MODULE, NEW, render
 

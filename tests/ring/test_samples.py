@@ -16,9 +16,9 @@ import pytest
 
 from rbdump.events.rows import Memory
 from rbdump.ring import RecordTable, Region, default_policy, open_region, walk_region
+from tests.conftest import SAMPLES, SHARED
 
-ROOT = Path(__file__).resolve().parents[2]
-PLACES = (ROOT / "samples", ROOT.parent / "shared" / "samples")
+PLACES = (SAMPLES, SHARED / "samples")
 LINE = re.compile(rb"^ *.{1,16}-(\d+) +\[(\d+)\] .*? +(\d+)\.(\d{6}): ")
 LOST_A_CPU = "7.3.4-dynamic"
 """The kernel resets the boot CPU's buffer when it restores a clock other than local."""
@@ -32,7 +32,7 @@ def read(path: Path) -> bytes:
     return lzma.decompress(path.read_bytes()) if path.suffix == ".xz" else path.read_bytes()
 
 
-SAMPLES = sorted(
+FOLDERS = sorted(
     {p.parent for place in PLACES for p in place.rglob("region.bin*") if p.name in ("region.bin", "region.bin.xz")}
 )
 
@@ -61,10 +61,10 @@ def load(folder: Path) -> Region:
 
 
 def test_samples_are_there() -> None:
-    assert [folder for folder in SAMPLES if ROOT / "samples" in folder.parents] or not (ROOT / "samples").exists()
+    assert any(SAMPLES in folder.parents for folder in FOLDERS)
 
 
-@pytest.mark.parametrize("folder", SAMPLES, ids=lambda folder: "-".join(folder.parts[-2:]))
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: "-".join(folder.parts[-2:]))
 def test_sample(folder: Path) -> None:
     if "fgraph" in folder.name:
         pytest.skip("the function graph tracer's lines have no such prefix")
@@ -85,7 +85,7 @@ def test_sample(folder: Path) -> None:
 
 
 def test_a_cpu_that_the_kernel_lost() -> None:
-    folder = next((folder for folder in SAMPLES if label(folder) == LOST_A_CPU), None)
+    folder = next((folder for folder in FOLDERS if label(folder) == LOST_A_CPU), None)
     if folder is None:
         pytest.skip("the sample 7.3.4/dynamic is not here")
     region = load(folder)

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
@@ -10,6 +9,7 @@ from rbdump.abi import Abi
 from rbdump.symbols.kallsyms_text import load_kallsyms
 from rbdump.symbols.symbolizer import Symbolizer
 from rbdump.symbols.table import SymbolTable
+from tests.conftest import SHARED
 
 TEXT = b"""\
 ffffffff81000000 T _stext
@@ -20,7 +20,7 @@ ffffffff81000400 B _end
 ffffffffc0000000 t probe\t[mod]
 ffffffffc0001000 t bpf_prog_1\t[bpf]
 """
-SAMPLES = Path(__file__).parents[2] / ".." / "shared" / "samples"
+SAMPLES = SHARED / "samples"
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A kernel module's .ko file as the loader lays it out: text at its run-time address, data where it can be read.
+
+Mirrors kernel/module/main.c: `layout_sections` puts all executable sections that are not ``.init*`` one behind the
+other into the module's MOD_TEXT memory, whose base is the one address that a persistent ring buffer records. Data
+lives in memory of its own, at addresses that nobody recorded; here it gets addresses of rbdump's own, low ones that
+no kernel uses, so that the pointers inside the module lead somewhere.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rbdump.abi import Abi
+from rbdump.errors import SourceError
+from rbdump.kernel.files.elf import MAX_ZEROS, SHF_ALLOC, Section, open_vmlinux
+from rbdump.kernel.memory import ImageMemory, Segment
+from rbdump.kernel.symboldata import Names, SymbolData
+
+__all__ = ["RelocatableModule"]
+
+Octets = npt.NDArray[np.uint8]
+
+SHF_EXECINSTR = 4
+SHN_LORESERVE = 0xFF00
+STT_SECTION, STT_FILE = 3, 4
+MAX_ALIGN = 1 << 21
+# The relocation that stores a whole address, by machine.
+WORD_RELOCATION = {
+    "x86-64": 1,
+    "i386": 1,
+    "aarch64": 257,
+    "arm": 2,
+    "s390x": 22,
+    "ppc64": 38,
+    "ppc64le": 38,
+    "ppc": 1,
+    "riscv": 2,
+    "loongarch": 2,
+    "mips": 2,
+}
+# Sections that become linker-generated tables of a vmlinux: name in a module -> name of the pair of symbols.
+TABLES = {
+    "_ftrace_events": "ftrace_events",
+    "_ftrace_eval_map": "ftrace_eval_maps",
+    "__trace_printk_fmt": "__trace_bprintk_fmt",
+}
+# Loaders of these fill call trampolines in before they lay the sections out; their size is not in the file.
+TRAMPOLINES = (".plt", ".stubs", ".got", ".text.ftrace_trampoline")
+
+
+class RelocatableModule:
+    """The memory of one module.
+
+    :param text_addr: base of the module's MOD_TEXT memory.
+    :raises SourceError: it is no relocatable ELF file.
+    """
+
+    def __init__(self, data: Octets, name: str, text_addr: int) -> None:
+        elf = open_vmlinux(data, name, relocatable=True)
+        self.abi: Abi = elf.abi
+        self.machine = elf.machine
+        self._elf = elf
+        for section in elf.sections:
+            inside = section.offset + section.size <= len(data) if section.has_contents else section.size <= MAX_ZEROS
+            if section.flags & SHF_ALLOC and not (inside and section.align <= MAX_ALIGN):
+                raise SourceError(f"{name}: section {section.name} lies outside of the file; is the module complete?")
+        self._places, self.text_size = self._lay_out(text_addr)
+        self.text_addr = text_addr
+        table = next((s for s in elf.sections if s.type == "SHT_SYMTAB"), None)
+        if table is None or table.link >= len(elf.sections) or not self._places:
+            raise SourceError(f"{name}: is not a kernel module (no sections or no symbol table); give the .ko as built")
+        entries = elf.contents(table)
+        self._entries = entries[: len(entries) // _symbol(self.abi).itemsize * _symbol(self.abi).itemsize]
+        self._strings = elf.contents(elf.sections[table.link])
+        self._values = self._symbol_values()
+        self._memory = ImageMemory(self._segments(), self.abi)
+        self.symbols = self._text_symbols()
+
+    # -- memory -------------------------------------------------------------------------------------------------
+
+    def read(self, addr: int, size: int) -> bytes:
+        """Up to ``size`` bytes at an address of this module."""
+        return self._memory.read(addr, size)
+
+    def cstring(self, addr: int) -> str | None:
+        """The NUL-terminated string at an address of this module."""
+        return self._memory.cstring(addr)
+
+    def array(self, addr: int, count: int, size: int) -> npt.NDArray[Any]:
+        """``count`` unsigned integers of ``size`` bytes in native order."""
+        return self._memory.array(addr, count, size)
+
+    def addr(self, name: str) -> int | None:
+        """The start and stop symbols that a vmlinux has for its tables of events; nothing else."""
+        for section, place in self._places.items():
+            table = TABLES.get(self._elf.sections[section].name)
+            if table is not None and name == f"__start_{table}":
+                return place
+            if table is not None and name == f"__stop_{table}":
+                return place + self._elf.sections[section].size
+        return None
+
+    # -- facts --------------------------------------------------------------------------------------------------
+
+    def modinfo(self, key: str) -> str | None:
+        """A value of ``.modinfo``: ``name``, ``vermagic``, ``srcversion``."""
+        section = self._elf.section(".modinfo")
+        wanted = f"{key}=".encode()
+        for item in self._elf.contents(section).tobytes().split(b"\0") if section else ():
+            if item.startswith(wanted):
+                return item[len(wanted) :].decode("utf-8", "replace")
+        return None
+
+    @property
+    def text_is_exact(self) -> bool:
+        """False where the loader may have put trampolines of unknown size in front of some of the code."""
+        if self.machine == "s390x":
+            return False
+        names = [self._elf.sections[index].name for index in self._places if self._is_text(index)]
+        return not any(name in TRAMPOLINES for name in names[:-1])
+
+    # -- layout -------------------------------------------------------------------------------------------------
+
+    def _is_text(self, index: int) -> bool:
+        section = self._elf.sections[index]
+        return bool(section.flags & SHF_EXECINSTR) and not section.name.startswith(".init")
+
+    def _lay_out(self, text_addr: int) -> tuple[dict[int, int], int]:
+        """Section index -> address, text first, and the size of the text."""
+        places: dict[int, int] = {}
+        offset = 0
+        loaded = [i for i, s in enumerate(self._elf.sections) if s.flags & SHF_ALLOC and s.size]
+        for index in (i for i in loaded if self._is_text(i)):
+            section = self._elf.sections[index]
+            offset += -offset % max(1, section.align)
+            places[index] = text_addr + offset
+            offset += section.size
+        data = 1 << 32 if self.abi.long_size == 8 else 1 << 24
+        for index in (i for i in loaded if i not in places):
+            section = self._elf.sections[index]
+            data += -data % max(16, section.align)
+            places[index] = data
+            data += section.size
+        # Symbols of other modules and of the kernel: any address will do that is not 0.
+        self._externals = data + -data % 4096 + 4096
+        return places, offset
+
+    def _segments(self) -> list[Segment]:
+        segments = []
+        relocations = {s.info: s for s in self._elf.sections if s.type in ("SHT_RELA", "SHT_REL")}
+        for index, place in self._places.items():
+            section = self._elf.sections[index]
+            if not section.has_contents:
+                segments.append(Segment(place, self._elf.data[:0], section.size))
+                continue
+            data = self._elf.contents(section)
+            if index in relocations and not section.flags & SHF_EXECINSTR:
+                data = self._relocated(data, relocations[index])
+            segments.append(Segment(place, data))
+        return segments
+
+    def _relocated(self, data: Octets, table: Section) -> Octets:
+        """A section with every whole-word address filled in; other kinds of relocations concern code only."""
+        word, endian = self.abi.long_size, self.abi.endian
+        fields = [("offset", f"{endian}u{word}"), ("info", f"{endian}u{word}")]
+        if table.type == "SHT_RELA":
+            fields.append(("addend", f"{endian}i{word}"))
+        dtype = np.dtype(fields)
+        raw = self._elf.contents(table)
+        rows = raw[: len(raw) // dtype.itemsize * dtype.itemsize].view(dtype)
+        info = rows["info"].astype(np.uint64)
+        shift, mask = (np.uint64(32), np.uint64(0xFFFFFFFF)) if word == 8 else (np.uint64(8), np.uint64(0xFF))
+        symbols, offsets = (info >> shift).astype(np.int64), rows["offset"].astype(np.uint64)
+        keep = (info & mask) == WORD_RELOCATION.get(self.machine, -1)
+        keep &= (offsets <= np.uint64(max(0, len(data) - word))) & (symbols < len(self._values))
+        if len(data) < word or not keep.any():
+            return data
+        copy = data.copy()
+        at = offsets[keep].astype(np.int64)[:, None] + np.arange(word)
+        stored = f"{endian}u{word}"
+        addends = (
+            rows["addend"][keep] if table.type == "SHT_RELA" else np.ascontiguousarray(copy[at]).view(stored)[:, 0]
+        )
+        values = self._values[symbols[keep]] + addends.astype(np.int64).astype(np.uint64)
+        copy[at] = values.astype(stored).view(np.uint8).reshape(-1, word)
+        return copy
+
+    # -- symbols ------------------------------------------------------------------------------------------------
+
+    def _rows(self) -> npt.NDArray[Any]:
+        return self._entries.view(_symbol(self.abi))
+
+    def _symbol_values(self) -> npt.NDArray[np.uint64]:
+        rows = self._rows()
+        bases = np.zeros(0x10000, np.uint64)
+        for index, place in self._places.items():
+            if index < SHN_LORESERVE:
+                bases[index] = place
+        values: npt.NDArray[np.uint64] = bases[rows["shndx"]] + rows["value"].astype(np.uint64)
+        undefined = rows["shndx"] == 0
+        values[undefined] = self._externals + 16 * np.flatnonzero(undefined).astype(np.uint64)
+        return values
+
+    def _text_symbols(self) -> SymbolData:
+        """The symbols of the text at their run-time addresses, as `add_kallsyms` keeps them; equals stay in order."""
+        rows = self._rows()
+        text = np.zeros(0x10000, np.bool_)
+        text[[i for i in self._places if self._is_text(i) and i < SHN_LORESERVE]] = True
+        kinds = rows["info"] & 15
+        keep = text[rows["shndx"]] & (kinds != STT_SECTION) & (kinds != STT_FILE) & (rows["name"] < len(self._strings))
+        starts = rows["name"].astype(np.int64)
+        nuls = np.append(np.flatnonzero(self._strings == 0), len(self._strings))
+        names = Names(self._strings.tobytes(), starts, nuls[np.minimum(np.searchsorted(nuls, starts), len(nuls) - 1)])
+        keep &= np.fromiter((not _is_mapping(names.raw(row)) for row in range(len(starts))), np.bool_, len(starts))
+        chosen = np.flatnonzero(keep)
+        chosen = chosen[np.argsort(self._values[chosen], kind="stable")]
+        letters = np.full(len(chosen), ord("t"), np.uint8)
+        return SymbolData(self._values[chosen], names.select(chosen), letters, "module")
+
+
+def _is_mapping(name: bytes) -> bool:
+    """Names that is_mapping_symbol() hides: no function's."""
+    return not name or name.startswith((b"$", b".L", b"L0"))
+
+
+def _symbol(abi: Abi) -> np.dtype[np.void]:
+    """struct elf64_sym or elf32_sym."""
+    e = abi.endian
+    wide = [("value", f"{e}u{abi.long_size}"), ("size", f"{e}u{abi.long_size}")]
+    narrow = [("info", "u1"), ("other", "u1"), ("shndx", f"{e}u2")]
+    return np.dtype([("name", f"{e}u4"), *((narrow + wide) if abi.long_size == 8 else (wide + narrow))])

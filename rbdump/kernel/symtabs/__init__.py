@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The symbol tables that an image carries, in the order of the kernel's own table."""

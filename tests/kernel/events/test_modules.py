@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import lzma
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rbdump.abi import Abi
+from rbdump.errors import RbdumpError, SourceError
+from rbdump.findings import Finding
+from rbdump.kernel.events.formats import read_formats
+from rbdump.kernel.events.modules import KernelModule, load_modules, open_module
+from rbdump.kernel.types.btf import Btf
+from tests.eventwriter import EventWriter
+from tests.kowriter import KoWriter
+
+LE64 = Abi("little", 8)
+TEXT = 0xFFFFFFFFC0600000
+KINDS = pytest.mark.parametrize(
+    ("machine", "abi"),
+    [("x86-64", LE64), ("s390x", Abi("big", 8)), ("arm", Abi("little", 4)), ("ppc", Abi("big", 4))],
+)
+
+
+def toy(machine: str = "x86-64", abi: Abi = LE64) -> KoWriter:
+    out = EventWriter(abi, machine)
+    out.event("toy", "toy_start", [("int", "a", 4, 4, True, 0), ("char[8]", "who", 8, 1, False, 8)], '"%d", STATE')
+    out.event("toy", "toy_stop", [("u64", "b", 8, 8, False, 0), ("__data_loc char[]", "name", 4, 4, False, 0)], '"%s"')
+    out.eval_map("toy", "STATE", 7)
+    out.printk("toy says %d\n", "__trace_bprintk_fmt")
+    module = KoWriter(out)
+    module.code = {".text": bytes(50), ".init.text": bytes(32), ".text.unlikely": bytes(20), ".exit.text": bytes(8)}
+    module.functions = [
+        ("toy_open", ".text", 16),
+        ("toy_first", ".text", 0),
+        ("toy_alias", ".text", 16),
+        ("$d", ".text", 4),
+        (".L123", ".text", 8),
+        ("toy_init", ".init.text", 0),
+        ("toy_cold", ".text.unlikely", 4),
+        ("toy_exit", ".exit.text", 0),
+        ("toy_data", ".data", 0),
+        ("printk", "", 0),
+    ]
+    return module
+
+
+def load(tmp_path: Path, module: KoWriter, addr: int = TEXT, **options: str) -> tuple[KernelModule, list[Finding]]:
+    path = tmp_path / "toy.ko"
+    path.write_bytes(module.build())
+    findings: list[Finding] = []
+    types = Btf(module.events.btf())
+    return (
+        open_module(str(path), "toy", addr, abi=module.abi, types=types, findings=findings, **options),
+        findings,
+    )
+
+
+@KINDS
+def test_functions_get_their_addresses_of_the_last_boot(tmp_path: Path, machine: str, abi: Abi) -> None:
+    base = TEXT if abi.long_size == 8 else 0xBF000000
+    module, _ = load(tmp_path, toy(machine, abi), base)
+    found = [(name, int(addr) - base) for name, addr in zip(module.symbols.names, module.symbols.addrs, strict=True)]
+    assert found == [("toy_first", 0), ("toy_open", 16), ("toy_alias", 16), ("toy_cold", 68), ("toy_exit", 96)]
+    assert module.text_size == 104
+    assert module.symbols.addr("toy_cold") == base + 68
+
+
+@KINDS
+def test_events_read_as_those_of_the_kernel_without_an_id(tmp_path: Path, machine: str, abi: Abi) -> None:
+    written = toy(machine, abi)
+    module, _ = load(tmp_path, written, 0xBF000000)
+    written.events.tables.pop("__trace_bprintk_fmt")
+    image = written.events.build()
+    assert image.btf is not None
+    same = read_formats(image, Btf(image.btf), machine)
+    assert [event.event.text for event in module.events] == [
+        event.text.replace(f"\nID: {event.id}\n", "\nID: -1\n") for event in same.events
+    ]
+    assert [(e.event.system, e.event.name, e.event.id, e.event.module) for e in module.events] == [
+        ("toy", "toy_start", -1, "toy"),
+        ("toy", "toy_stop", -1, "toy"),
+    ]
+    assert module.printk_formats == ("toy says %d\n",)
+
+
+def test_what_records_must_look_like(tmp_path: Path) -> None:
+    first, second = load(tmp_path, toy())[0].events
+    assert (first.size, first.align, first.data_locs, first.strings) == (20, 4, (), ((12, 8),))
+    assert (second.size, second.align, second.data_locs, second.strings) == (20, 8, (16,), ())
+
+
+def test_without_types_there_are_symbols_only(tmp_path: Path) -> None:
+    path = tmp_path / "toy.ko"
+    path.write_bytes(toy().build())
+    module = open_module(str(path), "toy", TEXT, abi=LE64, findings=[])
+    assert module.events == ()
+    assert len(module.symbols) == 5
+
+
+def test_a_module_of_another_kernel_is_said_to_be(tmp_path: Path) -> None:
+    assert load(tmp_path, toy(), release="6.12.1")[1] == []
+    (finding,) = load(tmp_path, toy(), release="6.12.2")[1]
+    assert finding.code == "module-of-another-kernel"
+    assert "6.12.1" in finding.message
+
+
+def test_trampolines_before_the_code_make_it_inexact(tmp_path: Path) -> None:
+    module = toy("aarch64")
+    module.code = {".text": bytes(50), ".plt": bytes(1)}
+    module.functions = [("toy_first", ".text", 0)]
+    assert load(tmp_path, module)[1] == []
+    module.code = {".plt": bytes(1), ".text": bytes(50)}
+    assert [finding.code for finding in load(tmp_path, module)[1]] == ["module-text-inexact"]
+
+
+def test_an_event_that_cannot_be_read_leaves_the_module_without_events(tmp_path: Path) -> None:
+    module = toy()
+    module.events.tables["ftrace_events"].insert(1, 0x1234)
+    loaded, findings = load(tmp_path, module)
+    assert loaded.events == ()
+    assert [finding.code for finding in findings] == ["event-table-broken"]
+
+
+def test_a_folder_of_modules(tmp_path: Path) -> None:
+    below = tmp_path / "kernel" / "drivers"
+    below.mkdir(parents=True)
+    (below / "my-toy.ko.xz").write_bytes(lzma.compress(toy().build()))
+    (below / "other.ko").write_bytes(b"\x7fELF and nothing")
+    (below / "wrong.ko").write_bytes(toy("arm", Abi("little", 4)).build())
+    wanted = [("other", 1), ("my_toy", TEXT), ("absent", 2), ("my_toy", TEXT + 4096), ("wrong", 3)]
+    loaded = load_modules(str(tmp_path), wanted, abi=LE64, types=Btf(toy().events.btf()))
+    assert [(module.name, module.text_addr) for module in loaded.modules] == [("my_toy", TEXT), ("my_toy", TEXT + 4096)]
+    assert loaded.missing == ("other", "absent", "wrong")
+    codes = [finding.code for finding in loaded.findings]
+    assert codes == ["module-unreadable", "module-unreadable", "module-missing"]
+    assert "other, absent, wrong" in loaded.findings[-1].message
+
+
+def test_a_missing_folder_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="no folder of kernel modules"):
+        load_modules(str(tmp_path / "nowhere"), [("toy", 1)], abi=LE64)
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.integers(0, 1 << 32))
+def test_damaged_modules_never_raise_anything_else(tmp_path_factory: pytest.TempPathFactory, seed: int) -> None:
+    rng = random.Random(seed)
+    written = toy(*rng.choice([("x86-64", LE64), ("arm", Abi("little", 4)), ("s390x", Abi("big", 8))]))
+    data = bytearray(written.build())
+    for _ in range(rng.randrange(1, 30)):
+        data[rng.randrange(16, len(data))] = rng.randrange(256)
+    if rng.random() < 0.3:
+        del data[rng.randrange(len(data)) :]
+    path = tmp_path_factory.getbasetemp() / "damaged.ko"
+    path.write_bytes(bytes(data))
+    try:
+        open_module(str(path), "toy", TEXT, abi=written.abi, types=Btf(written.events.btf()), findings=[])
+    except RbdumpError:
+        return

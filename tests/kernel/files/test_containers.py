@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import gzip
+import lzma
+
+import numpy as np
+import pytest
+
+from rbdump.errors import SourceError
+from rbdump.kernel.files.containers import unpack
+from tests.imagewriter import BANNER, write_bzimage, write_lz4_legacy, write_zboot
+
+KERNEL = b"\x7fELF\x02\x01\x01" + bytes(100) + BANNER + bytes(100)
+IMAGE = bytes(56) + b"ARM\x64" + bytes(100) + BANNER + bytes(100)
+
+
+def octets(data: bytes) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
+    return np.frombuffer(data, np.uint8)
+
+
+def test_plain_images_are_taken_as_they_are() -> None:
+    assert unpack(octets(KERNEL), "x").is_elf
+    payload = unpack(octets(IMAGE), "x")
+    assert (payload.is_elf, payload.machine, payload.wrapping) == (False, "aarch64", ("arm64 Image",))
+
+
+def test_wrappings_in_one_another() -> None:
+    payload = unpack(octets(gzip.compress(write_zboot(lzma.compress(IMAGE)))), "x")
+    assert payload.data.tobytes() == IMAGE
+    assert payload.wrapping == ("gzip", "EFI zboot", "xz", "arm64 Image")
+    assert payload.machine == "aarch64"
+
+
+def test_a_unified_image_holds_its_kernel_somewhere() -> None:
+    """A PE file with the bzImage in a section, behind an initrd and microcode that are compressed as well."""
+    other = gzip.compress(b"an initrd" * 500) + b"\x5d\x00\x00\x80\x00" + b"\xff" * 8 + b"\x00" + bytes(100)
+    payload = unpack(octets(b"MZ" + bytes(1000) + other + write_bzimage(gzip.compress(KERNEL))), "x")
+    assert payload.data.tobytes() == KERNEL
+
+
+def test_a_banner_in_compressed_bytes_proves_nothing() -> None:
+    payload = unpack(octets(write_lz4_legacy(KERNEL)), "x")
+    assert payload.data.tobytes() == KERNEL
+    assert payload.wrapping == ("lz4",)
+
+
+def test_a_debug_file_names_the_banner_only() -> None:
+    assert unpack(octets(b"\x7fELF" + bytes(100) + b"\0linux_banner\0"), "x").is_elf
+
+
+def test_endless_wrapping_is_refused() -> None:
+    data = KERNEL
+    for _ in range(6):
+        data = write_bzimage(gzip.compress(data))
+    with pytest.raises(SourceError, match="in one another"):
+        unpack(octets(data), "x")
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "an empty file"),
+        (b"# tracer: nop\n" * 10, "trace"),
+        (write_zboot(b"\x1f\x8b\x08\x00" + bytes(200)), "EFI zboot: the gzip payload is damaged"),
+    ],
+)
+def test_says_what_else_it_is(data: bytes, words: str) -> None:
+    with pytest.raises(SourceError, match=words):
+        unpack(octets(data), "x")
