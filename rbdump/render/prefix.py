@@ -80,9 +80,10 @@ def _table(texts: Sequence[str]) -> npt.NDArray[Any]:
 
 def _zero_padded(digits: int) -> npt.NDArray[np.uint8]:
     """All numbers of so many decimal digits, one in each row."""
-    numbers = np.arange(10**digits)
-    powers = 10 ** np.arange(digits - 1, -1, -1)
-    return (numbers[:, None] // powers % 10 + ord("0")).astype(np.uint8)
+    table = np.empty((*[10] * digits, digits), np.uint8)
+    for place in range(digits):
+        table[..., place] = np.arange(ord("0"), ord("9") + 1).reshape(-1, *[1] * (digits - 1 - place))
+    return table.reshape(-1, digits)
 
 
 def _seconds_table() -> npt.NDArray[Any]:
