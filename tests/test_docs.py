@@ -74,6 +74,7 @@ def test_the_command_that_copies_tracefs_keeps_what_is_used(samples: Path, tmp_p
     instance = live / "instances" / "boot_map"
     instance.mkdir(parents=True)
     (instance / "trace_clock").write_text("local global counter [mono]\n")
+    (live / "dynamic_events").write_text("e:eprobes/sw sched.sched_switch\n")
     for folder in (live, instance):
         (folder / "trace_options").write_text("print-parent\n")
     copy = tmp_path / "copy"
@@ -82,6 +83,7 @@ def test_the_command_that_copies_tracefs_keeps_what_is_used(samples: Path, tmp_p
     whole, copied = load_tracefs(str(live)), load_tracefs(str(copy))
     assert copied.printk_formats == whole.printk_formats
     assert copied.saved_cmdlines == whole.saved_cmdlines
+    assert copied.eprobes == whole.eprobes == {("eprobes", "sw"): "sched.sched_switch"}
     assert copied.clock == whole.clock == "mono"
     assert copied.header_page == whole.header_page
     assert list(copied.formats) == list(whole.formats)

@@ -11,6 +11,7 @@ Precedence, the first that knows decides:
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -127,6 +128,7 @@ class _Gatherer:
             addr_of=table.addr if table is not None else no_addr,
             constant=images.constant if images is not None else no_addr,
             prototypes=images.prototypes if images is not None else no_prototypes,
+            eprobes=dict(ChainMap(*(copy.eprobes for copy in copies))),
             hz=variables.pop("HZ", None),
             variables=variables,
         )

@@ -70,5 +70,7 @@ class Facts:
     """The value of an enumerator, from the type information of the kernel."""
     variables: Mapping[str, int] = field(default_factory=dict)
     """Values of variables of the kernel that print fmts name, see `rbdump.events.variables`: ``vmemmap_base``."""
+    eprobes: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """``system.event`` that an event probe, by its (system, name), is attached to."""
     hz: int | None = None
     """Jiffies in a second (CONFIG_HZ), None when it is not known."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A copy of /sys/kernel/tracing as a source: formats, printk_formats, saved_cmdlines, trace_clock, options.
+"""A copy of /sys/kernel/tracing as a source: formats, printk_formats, saved_cmdlines, event probes, clock, options.
 
 The copy is a folder or a tar archive; the files may lie under any prefix (``tracing/``, ``sys/kernel/tracing/``), or be
 the bare ``events`` folder. What lies under ``instances/`` repeats the formats and is used for the clock only: a
@@ -19,11 +19,12 @@ from rbdump.events.texts import FormatTexts
 from rbdump.events.tree import Tree, load_tree
 from rbdump.findings import Finding, Severity
 
-__all__ = ["Tracefs", "load_tracefs", "parse_clock", "parse_printk_formats", "parse_saved_cmdlines"]
+__all__ = ["Tracefs", "load_tracefs", "parse_clock", "parse_eprobes", "parse_printk_formats", "parse_saved_cmdlines"]
 
 _SIDE_FILES = frozenset({"printk_formats", "saved_cmdlines", "trace_clock", "trace_options"})
 _PRINTK_LINE = re.compile(rb'^0x([0-9a-fA-F]{1,16}) : "(.*)"$', re.MULTILINE)
 _CMDLINE = re.compile(rb"^(-?\d{1,10}) (.*)$", re.MULTILINE)
+_EPROBE = re.compile(rb"^e:([^/\s]+)/(\S+) ([^.\s]+\.\S+)", re.MULTILINE)
 _ESCAPE = re.compile(r'\\([nt"])')
 _ESCAPED = {"n": "\n", "t": "\t", '"': '"'}
 _OPTION = re.compile(r"[a-z0-9_-]{1,64}")
@@ -40,6 +41,8 @@ class Tracefs:
     """Strings by last-boot kernel address: trace_printk formats and tracepoint strings."""
     saved_cmdlines: dict[int, str] = field(default_factory=dict)
     """Task name by pid, as the kernel knew them when the copy was made."""
+    eprobes: dict[tuple[str, str], str] = field(default_factory=dict)
+    """``system.event`` that an event probe, by its (system, name), is attached to; only dynamic_events tells it."""
     clock: str | None = None
     """The trace clock of the instance (of the top level where there is no instance)."""
     options: dict[str, bool] = field(default_factory=dict)
@@ -69,6 +72,11 @@ def parse_printk_formats(raw: bytes) -> dict[int, str]:
 def parse_saved_cmdlines(raw: bytes) -> dict[int, str]:
     """Task names by pid; a name may hold blanks."""
     return {int(pid): _decode(comm) for pid, comm in _CMDLINE.findall(raw)}
+
+
+def parse_eprobes(raw: bytes) -> dict[tuple[str, str], str]:
+    """What each event probe of a ``dynamic_events`` file is attached to: ``e:GROUP/NAME SYSTEM.EVENT ...``."""
+    return {(_decode(system), _decode(name)): _decode(event) for system, name, event in _EPROBE.findall(raw)}
 
 
 def parse_clock(raw: bytes) -> str | None:
@@ -199,6 +207,7 @@ def load_tracefs(path: str, *, long_size: int | None = None) -> Tracefs:
         formats,
         parse_printk_formats(tree.read(f"{top}printk_formats") or b""),
         parse_saved_cmdlines(tree.read(f"{top}saved_cmdlines") or b""),
+        parse_eprobes(tree.read(f"{top}dynamic_events") or b""),
         _load_clock(tree, top, findings),
         _load_options(tree, top),
         page,

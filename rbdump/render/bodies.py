@@ -24,7 +24,7 @@ from rbdump.events.printfmt import UnsupportedPrintFmt, compile_print_fmt
 from rbdump.events.rows import Memory
 from rbdump.findings import Finding, Severity
 from rbdump.render import devices, funcgraph, function, latency, prints, stacks, switches
-from rbdump.render.dynamic import is_dynamic, probe_renderer, synthetic_renderer
+from rbdump.render.dynamic import eprobe_renderer, is_dynamic, probe_renderer, synthetic_renderer
 from rbdump.render.fields import RawStyle, fields_renderer
 from rbdump.render.group import Group, MissingField, Renderer, bounded, render_by_event, tails
 from rbdump.render.reader import Reader, reader_facts
@@ -146,7 +146,7 @@ class Bodies:
     def _choose(self, event_id: int) -> tuple[Renderer, int]:
         """The renderer of an id, and the bytes that a record must have for it."""
         fmt = self._catalog.get(event_id)
-        if fmt is None or (self._last_boot is not None and is_dynamic(fmt)):
+        if fmt is None or (self._last_boot is not None and is_dynamic(fmt, self._facts)):
             return self._unknown(event_id), 0
         try:
             if fmt.system == "ftrace":
@@ -167,9 +167,11 @@ class Bodies:
         elif fmt.system == "synthetic":
             special = synthetic_renderer(fmt, self._facts)
         else:
-            special = probe_renderer(fmt, self._facts)
+            special = probe_renderer(fmt, self._facts) or eprobe_renderer(fmt, self._facts)
         if special is not None:
             return special
+        if fmt.system == "eprobes":
+            self._say(fmt, "eprobe-unknown", "the event it is attached to is not known (dynamic_events of tracefs)")
         compiled = compile_print_fmt(fmt, self._facts)
         if compiled.notes:
             self._say(fmt, "print-fmt-incomplete", "; ".join(compiled.notes))

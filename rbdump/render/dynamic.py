@@ -2,8 +2,9 @@
 """Events made at run time, where the kernel has printers that the print fmt in tracefs only resembles.
 
 Mirrors print_kprobe_event(), print_kretprobe_event() (kernel/trace/trace_kprobe.c; fprobes print the same),
-print_uprobe_event() (trace_uprobe.c), print_type_string() (trace_probe.c) and print_synth_event()
-(trace_events_synth.c). Their events are known by their fields: ``__probe_ip``; ``__probe_func`` and ``__probe_ret_ip``.
+print_uprobe_event() (trace_uprobe.c), print_eprobe_event() (trace_eprobe.c), print_type_string() (trace_probe.c) and
+print_synth_event() (trace_events_synth.c). Probes of code are known by their fields: ``__probe_ip``; ``__probe_func``
+and ``__probe_ret_ip``. An event probe has no field of its own; only ``dynamic_events`` of tracefs tells that it is one.
 """
 
 from __future__ import annotations
@@ -22,16 +23,16 @@ from rbdump.events.strings import dynamic_bytes, location, text_of
 from rbdump.memo import Memo
 from rbdump.render.group import Group, Renderer, column
 
-__all__ = ["is_dynamic", "probe_renderer", "synthetic_renderer"]
+__all__ = ["eprobe_renderer", "is_dynamic", "probe_renderer", "synthetic_renderer"]
 
 _HEAD = re.compile(r'^"\(%lx(?: <- %lx)?\)')
 _HEAD_ARGS = re.compile(r"^\s*,\s*REC->__probe_(?:ip|func)(?:\s*,\s*REC->__probe_ret_ip)?")
 _STRING_END = re.compile(r'(?<!\\)"')
 
 
-def is_dynamic(fmt: EventFormat) -> bool:
+def is_dynamic(fmt: EventFormat, facts: Facts) -> bool:
     """The event was made at run time: the next boot's kernel does not know it."""
-    if fmt.system in ("synthetic", "user_events", "eprobes"):
+    if fmt.system in ("synthetic", "user_events", "eprobes") or (fmt.system, fmt.name) in facts.eprobes:
         return True
     return bool(fmt.fields) and fmt.fields[0].name in ("__probe_ip", "__probe_func")
 
@@ -130,6 +131,25 @@ def probe_renderer(fmt: EventFormat, facts: Facts) -> Renderer | None:
         funcs: list[int | None] = [None] * len(ips) if func is None else [*column(rows, func)]
         ends = ["\n"] * len(ips) if rest is None else rest.texts(rows)
         return [heads[at, of] + end for at, of, end in zip(ips, funcs, ends, strict=True)]
+
+    return render
+
+
+def eprobe_renderer(fmt: EventFormat, facts: Facts) -> Renderer | None:
+    """Renders the events of a probe that is attached to another event; None when that event is not known.
+
+    The print fmt has the arguments alone. UnsupportedPrintFmt when they cannot be rendered.
+    """
+    event = facts.eprobes.get((fmt.system, fmt.name))
+    end = _STRING_END.search(fmt.print_fmt, 1)
+    if event is None or end is None:
+        return None
+    template, args = fmt.print_fmt[1 : end.start()], fmt.print_fmt[end.end() :]
+    rest = _ProbeArgs(fmt, facts, template, args) if template else None
+    head = f"{fmt.name}: ({event})"
+
+    def render(group: Group) -> list[str]:
+        return [head + text for text in (["\n"] * len(group) if rest is None else rest.texts(group.rows))]
 
     return render
 

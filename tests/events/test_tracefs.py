@@ -14,7 +14,13 @@ from hypothesis import strategies as st
 
 from rbdump.errors import SourceError
 from rbdump.events.format import FormatError
-from rbdump.events.tracefs import load_tracefs, parse_clock, parse_printk_formats, parse_saved_cmdlines
+from rbdump.events.tracefs import (
+    load_tracefs,
+    parse_clock,
+    parse_eprobes,
+    parse_printk_formats,
+    parse_saved_cmdlines,
+)
 from rbdump.inputs import zstd
 
 SAMPLES = Path(__file__).parents[2] / "samples"
@@ -41,6 +47,7 @@ FILES = {
     "events/ftrace/function/format": format_text("function", 1),
     "printk_formats": b'0xc0001000 : "one\\ttwo\\n\\"x\\" \\ y"\n0xc0002000 : ""\n',
     "saved_cmdlines": b"1 init\n22 kworker/0:0 x\n-5 odd\n",
+    "dynamic_events": b"e:eprobes/sw sched.sched_switch pid=$next_pid:u32\n",
     "trace_clock": b"[local] global counter\n",
     "trace_options": b"print-parent\nnosym-offset\n",
     "options/fields": b"1\n",
@@ -80,6 +87,7 @@ def check_all(path: str) -> None:
     assert tracefs.formats.text_of(1).encode() == format_text("function", 1)
     assert tracefs.printk_formats == {0xC0001000: 'one\ttwo\n"x" \\ y', 0xC0002000: ""}
     assert tracefs.saved_cmdlines == {1: "init", 22: "kworker/0:0 x", -5: "odd"}
+    assert tracefs.eprobes == {("eprobes", "sw"): "sched.sched_switch"}
     assert tracefs.clock == "local"
     assert tracefs.options == {"print-parent": True, "sym-offset": False, "fields": True}
     assert tracefs.long_size == 4
@@ -255,6 +263,16 @@ def test_side_file_grammars() -> None:
     assert parse_saved_cmdlines(b"1 a\n2 \nx y\n3 b \xff\n") == {1: "a", 2: "", 3: "b \udcff"}
     assert parse_clock(b"local [x86-tsc]\n") == "x86-tsc"
     assert parse_clock(b"local\n") is None
+
+
+def test_eprobes_of_dynamic_events() -> None:
+    text = (
+        b"p:kprobes/x vfs_read\ne:mine/a.b syscalls.sys_enter_openat dfd=$dfd\n# args\ne:mine/bare sched.sched_waking\n"
+    )
+    assert parse_eprobes(text) == {
+        ("mine", "a.b"): "syscalls.sys_enter_openat",
+        ("mine", "bare"): "sched.sched_waking",
+    }
 
 
 @pytest.mark.parametrize("sample", sorted(p.parent.name for p in SAMPLES.glob("*/tracefs.tar.xz")))

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import struct
 
-from rbdump.render.bodies import LastBoot
-from tests.events.records import Rec, format_text
-from tests.render.scene import BASE, MODULE, render
+from rbdump.render.bodies import Bodies, LastBoot
+from tests.events.records import Rec, format_text, pack
+from tests.render.scene import BASE, MODULE, OLD, catalog, facts_of, render
 
 LONG = "unsigned long __probe_ip"
 PROBE = format_text(
@@ -33,7 +33,13 @@ SYNTHETIC = format_text(
     ("__data_loc char[] who", 56, 8, 1),
 )
 STACK = format_text("stacked", 1553, ("__data_loc unsigned long[] stack", 8, 8, 0), ("u32 n", 16, 4, 0))
+EPROBE = format_text("sw", 1554, ("u32 pid", 8, 4, 0), ("__data_loc char[] comm", 12, 4, 1)).replace(
+    'print fmt: ""', r'print fmt: " pid=%u comm=\"%s\"", REC->pid, __get_str(comm)'
+)
+BARE_EPROBE = format_text("tick", 1555)
 EVENTS = [
+    ("eprobes", EPROBE),
+    ("mine", BARE_EPROBE),
     ("kprobes", PROBE),
     ("mine", BARE),
     ("kprobes", RETURN),
@@ -66,6 +72,28 @@ def test_kretprobe_and_uprobe() -> None:
         "r_read: (ksys_read+0x10/0x100 <- vfs_read) ret=-9\n",
         "u_main: (0x401136)\n",
     ]
+
+
+def test_eprobes_name_the_event_that_they_are_attached_to() -> None:
+    records = [
+        Rec(1554, 1, struct.pack("<II", 7, 3 << 16 | 16) + b"sh\0"),
+        Rec(1554, 1, struct.pack("<II", 8, 16)),
+        Rec(1555, 1, b""),
+    ]
+    known = {("eprobes", "sw"): "sched.sched_switch", ("mine", "tick"): "timer.hrtimer_start"}
+    assert render(records, EVENTS, eprobes=known) == [
+        'sw: (sched.sched_switch) pid=7 comm="sh"\n',
+        "sw: (sched.sched_switch) pid=8 comm=(fault)\n",
+        "tick: (timer.hrtimer_start)\n",
+    ]
+    assert render(records[-1:], EVENTS, eprobes=known, last_boot=LastBoot()) == ["Unknown type 1555\n"]
+
+
+def test_eprobe_whose_event_nobody_tells() -> None:
+    entries, memory = pack([Rec(1554, 1, struct.pack("<II", 7, 3 << 16 | 16) + b"sh\0")])
+    bodies = Bodies(catalog(EVENTS), facts_of(), OLD, memory)
+    assert bodies.render(entries) == ['sw:  pid=7 comm="sh"\n']
+    assert [finding.code for finding in bodies.findings] == ["eprobe-unknown"]
 
 
 def test_synthetic_fields() -> None:
