@@ -165,7 +165,7 @@ class Bodies:
         if fmt.system == "syscalls":
             special = syscall_renderer(fmt, self._style.syscalls)
         elif fmt.system == "synthetic":
-            special = synthetic_renderer(fmt, self._facts)
+            special = synthetic_renderer(fmt, self._facts, self._catalog)
         else:
             special = probe_renderer(fmt, self._facts) or eprobe_renderer(fmt, self._facts)
         if special is not None:

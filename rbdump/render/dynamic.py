@@ -15,9 +15,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from rbdump.events.catalog import Catalog
 from rbdump.events.facts import Facts
 from rbdump.events.format import EventFormat, Field
-from rbdump.events.printfmt import compile_print_fmt
+from rbdump.events.printfmt import UnsupportedPrintFmt, compile_print_fmt
 from rbdump.events.rows import Rows
 from rbdump.events.strings import dynamic_bytes, location, text_of
 from rbdump.memo import Memo
@@ -28,6 +29,8 @@ __all__ = ["eprobe_renderer", "is_dynamic", "probe_renderer", "synthetic_rendere
 _HEAD = re.compile(r'^"\(%lx(?: <- %lx)?\)')
 _HEAD_ARGS = re.compile(r"^\s*,\s*REC->__probe_(?:ip|func)(?:\s*,\s*REC->__probe_ret_ip)?")
 _STRING_END = re.compile(r'(?<!\\)"')
+_GFP_EVENTS = ("kmem:kmalloc", "kmem:kmem_cache_alloc", "kmem:mm_page_alloc")
+_GFP_CALL = re.compile(r'__print_flags\(\s*REC->gfp_flags\s*,\s*"\|"\s*,\s*(?=\{)')
 
 
 def is_dynamic(fmt: EventFormat, facts: Facts) -> bool:
@@ -161,6 +164,43 @@ def _conversion(type_text: str) -> str:
     return "x" if type_text == "gfp_t" else "u"
 
 
+def _gfp_call(catalog: Catalog) -> str | None:
+    """``__print_flags(REC->gfp_flags, "|", ...)`` of an event that prints them; None when no such format is known.
+
+    The kernel decodes gfp flags with one table, __def_gfpflag_names, which print fmts spell out.
+    """
+    for name in _GFP_EVENTS:
+        fmt = catalog.by_name(name)
+        begin = _GFP_CALL.search(fmt.print_fmt) if fmt is not None else None
+        if fmt is None or begin is None:
+            continue
+        depth = 0
+        for at in range(begin.start(), len(fmt.print_fmt)):  # no name of a flag has a parenthesis
+            depth += {"(": 1, ")": -1}.get(fmt.print_fmt[at], 0)
+            if depth == 0 and fmt.print_fmt[at] == ")":
+                return fmt.print_fmt[begin.start() : at + 1]
+    return None
+
+
+def _gfp_values(field: Field, fmt: EventFormat, facts: Facts, catalog: Catalog) -> Callable[[Rows], list[str]] | None:
+    """Names of gfp flags; None when no table of them is at hand.
+
+    Kernel facts: the names follow the blank that separates fields, and none separates them from the next field;
+    trace_print_flags_seq() ends its text with a NUL, which stays in the line; the flags are taken from the whole
+    u64 of the field, whose upper half nobody wrote.
+    """
+    call = _gfp_call(catalog)
+    if call is None:
+        return None
+    whole = replace(field, type="u64", name="gfp_flags", size=8, element_size=8)
+    try:
+        names = compile_print_fmt(replace(fmt, fields=(whole,), print_fmt=f'"%s", {call}'), facts)
+    except UnsupportedPrintFmt:
+        return None
+    cut = len(fmt.name) + 2
+    return lambda rows: [f" ({line[cut:-1]}\0)" for line in names(rows)]
+
+
 def _synthetic_values(field: Field, facts: Facts) -> Callable[[Rows], list[str]]:
     if field.is_data_loc and not field.is_string:
         return lambda rows: _stacks(rows, field, facts)
@@ -194,14 +234,19 @@ def _stacks(rows: Rows, field: Field, facts: Facts) -> list[str]:
     return texts
 
 
-def synthetic_renderer(fmt: EventFormat, facts: Facts) -> Renderer:
-    """Renders an event of the system ``synthetic``."""
+def synthetic_renderer(fmt: EventFormat, facts: Facts, catalog: Catalog) -> Renderer:
+    """Renders an event of the system ``synthetic``; ``catalog`` may know the names of gfp flags."""
     fields = fmt.fields
-    columns = [_synthetic_values(field, facts) for field in fields]
-    stack = [field.is_data_loc and not field.is_string for field in fields]
+    columns: list[Callable[[Rows], list[str]]] = []
     template = f"{fmt.name.replace('%', '%%')}: "
     for at, field in enumerate(fields):
-        template += f"{field.name}=%s" + ("" if stack[at] or at == len(fields) - 1 else " ")
+        stack = field.is_data_loc and not field.is_string
+        template += f"{field.name}=%s" + ("" if stack or at == len(fields) - 1 else " ")
+        columns.append(_synthetic_values(field, facts))
+        flags = _gfp_values(field, fmt, facts, catalog) if field.type == "gfp_t" else None
+        if flags is not None:
+            template += "%s"
+            columns.append(flags)
 
     def render(group: Group) -> list[str]:
         if not fields:

@@ -101,6 +101,25 @@ def test_synthetic_fields() -> None:
     assert render([Rec(1552, 1, body)], EVENTS) == ["wake_lat: lat=770 pid=-18 small=255 gfp=cc0 comm=sh who=abc\n"]
 
 
+def test_gfp_flags_of_a_synthetic_event_are_named_when_another_event_has_the_table() -> None:
+    kmalloc = format_text("kmalloc", 600, ("unsigned long gfp_flags", 8, 8, 0)).replace(
+        '""',
+        '"gfp_flags=%s n=%s", (REC->gfp_flags) ? __print_flags(REC->gfp_flags, "|", '
+        '{(unsigned long)((1 << 6)|(1 << 7)), "GFP_KERNEL"}, '
+        '{(unsigned long)(1 << 8), "__GFP_ZERO"}, { 0, ((void *)0) } ) : "none", (1) ? "a" : "b"',
+    )
+    text = format_text("alloc", 1556, ("gfp_t gfp", 8, 4, 0), ("u32 n", 16, 4, 0), ("gfp_t last", 24, 4, 0))
+    records = [
+        Rec(1556, 1, struct.pack("<QQQ", 0x1C0, 5, 0)),
+        Rec(1556, 1, struct.pack("<QQQ", 0x7000001C0, 6, 0x201)),
+    ]
+    assert render(records, [("kmem", kmalloc), ("synthetic", text)]) == [
+        "alloc: gfp=1c0  (GFP_KERNEL|__GFP_ZERO\0)n=5 last=0 (\0)\n",
+        "alloc: gfp=1c0  (GFP_KERNEL|__GFP_ZERO|0x700000000\0)n=6 last=201 (0x201\0)\n",
+    ]
+    assert render(records[:1], [("synthetic", text)]) == ["alloc: gfp=1c0 n=5 last=0\n"]
+
+
 def test_synthetic_stack() -> None:
     body = struct.pack("<IIIIQQQ", 24 << 16 | 24, 0, 5, 0, 2, BASE + 0x110, BASE + 0x210)
     got = render([Rec(1553, 1, body)], EVENTS)
