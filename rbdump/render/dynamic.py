@@ -29,6 +29,7 @@ __all__ = ["eprobe_renderer", "is_dynamic", "probe_renderer", "synthetic_rendere
 _HEAD = re.compile(r'^"\(%lx(?: <- %lx)?\)')
 _HEAD_ARGS = re.compile(r"^\s*,\s*REC->__probe_(?:ip|func)(?:\s*,\s*REC->__probe_ret_ip)?")
 _STRING_END = re.compile(r'(?<!\\)"')
+_STR_VAR_LEN_MAX = 256  # bytes that each string of a fixed length takes in a synthetic event
 _GFP_EVENTS = ("kmem:kmalloc", "kmem:kmem_cache_alloc", "kmem:mm_page_alloc")
 _GFP_CALL = re.compile(r'__print_flags\(\s*REC->gfp_flags\s*,\s*"\|"\s*,\s*(?=\{)')
 
@@ -207,7 +208,7 @@ def _synthetic_values(field: Field, facts: Facts) -> Callable[[Rows], list[str]]
     if field.is_data_loc:
         return lambda rows: _strings(rows, field)
     if field.is_string:
-        return lambda rows: [text_of(raw) for raw in rows.char_arrays(field.offset, field.size).tolist()]
+        return lambda rows: _slots(rows, field)
     conversion = _conversion(field.type)
     # values of one and two bytes pass through an unsigned type: s8 -1 prints as 255
     signed = conversion == "d" and field.size > 2
@@ -218,6 +219,12 @@ def _synthetic_values(field: Field, facts: Facts) -> Callable[[Rows], list[str]]
 def _hex(value: int) -> str:
     """``%x``."""
     return f"{value:x}"
+
+
+def _slots(rows: Rows, field: Field) -> list[str]:
+    """Strings of a fixed length: trace_string() fills the slot whatever length the type says, and %s prints it."""
+    size = _STR_VAR_LEN_MAX if rows.length.min() >= field.offset + _STR_VAR_LEN_MAX else field.size
+    return [text_of(raw) for raw in rows.char_arrays(field.offset, size).tolist()]
 
 
 def _strings(rows: Rows, field: Field) -> list[str]:

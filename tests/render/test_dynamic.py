@@ -30,7 +30,7 @@ SYNTHETIC = format_text(
     ("s8 small", 24, 1, 1),
     ("gfp_t gfp", 32, 4, 0),
     ("char comm[16]", 40, 16, 1),
-    ("__data_loc char[] who", 56, 8, 1),
+    ("__data_loc char[] who", 296, 8, 1),
 )
 STACK = format_text("stacked", 1553, ("__data_loc unsigned long[] stack", 8, 8, 0), ("u32 n", 16, 4, 0))
 EPROBE = format_text("sw", 1554, ("u32 pid", 8, 4, 0), ("__data_loc char[] comm", 12, 4, 1)).replace(
@@ -97,8 +97,15 @@ def test_eprobe_whose_event_nobody_tells() -> None:
 
 
 def test_synthetic_fields() -> None:
-    body = struct.pack("<Qi4xb7xI4x16sII", 770, -18, -1, 0xCC0, b"sh", 4 << 16 | 64, 0) + b"abc\0"
+    body = struct.pack("<Qi4xb7xI4x256sII", 770, -18, -1, 0xCC0, b"sh", 4 << 16 | 304, 0) + b"abc\0"
     assert render([Rec(1552, 1, body)], EVENTS) == ["wake_lat: lat=770 pid=-18 small=255 gfp=cc0 comm=sh who=abc\n"]
+
+
+def test_synthetic_string_that_is_longer_than_its_type() -> None:
+    text = format_text("named", 1557, ("char name[16]", 8, 16, 1), ("u8 n", 264, 1, 0))
+    body = struct.pack("<256sQ", b"a string of thirty characters!", 3)
+    want = ["named: name=a string of thirty characters! n=3\n"]
+    assert render([Rec(1557, 1, body)], [("synthetic", text)]) == want
 
 
 def test_gfp_flags_of_a_synthetic_event_are_named_when_another_event_has_the_table() -> None:
