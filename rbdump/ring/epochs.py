@@ -4,6 +4,11 @@
 Kernel fact: a boot that adopts the buffer without clearing it (same addresses on 6.12, events from the kernel command
 line on any release) goes on behind the last boot's commit page, and trace clocks begin anew. So time stamps that
 fall along one CPU's order mark a new boot. Boots are aligned between CPUs by counting from the end.
+
+So a CPU that was silent in the last boot counts its older sub-buffers as of the last one. Nothing in the ring tells
+otherwise: adoption moves the pointers of every CPU alike and touches no sub-buffer before the first write. Time does
+not tell either: stamps that all lie behind the last ones of the CPUs with a fall can be of an earlier, longer boot,
+and can be of a CPU that wrote alone at the end of the last one, its ring wrapped or the CPU silent until then.
 """
 
 from __future__ import annotations
