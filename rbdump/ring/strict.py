@@ -44,7 +44,13 @@ class StrictOrder:
 
 
 def default_policy(region: Region) -> Policy:
-    """The policy of the oldest kernel with the layout of ``region``, but for C2: there the newest, which keeps most."""
+    """The policy of the oldest kernel with the layout of ``region``, but for C2: there the newest, which keeps most.
+
+    Consumed sub-buffers look different since 6.17 and again since 7.2, but do not decide it: 6.12 trees with layout C2
+    carry later validations by themselves, a reset up to 7.1 leaves what 6.15 and 6.16 leave of a consumed sub-buffer,
+    and behind a damaged head pointer live sub-buffers look like those that 6.17 to 7.1 leave. Where nothing is damaged
+    the newest policy shows of them what the one of the kernel that wrote them does.
+    """
     return "7.2" if region.layout.name in ("C2", "C2-inject") else "6.12"
 
 
