@@ -35,8 +35,6 @@ Integers = npt.NDArray[np.int64]
 
 _SAMPLE = 2000
 """Records of one event that are looked at, evenly spread; more of them say the same."""
-_ROWS = 1 << 18
-"""Records of a trace that are sorted by their ids to choose those."""
 _FTRACE = "ftrace"
 _MAX_CPU = 8192
 _MAX_TASK_NAME = 64
@@ -110,9 +108,8 @@ def score_formats(
     Ids below the first dynamic one are ftrace's own and are not scored.
     """
     counts = entries.counts()
-    sample = _sample(entries.id, counts)
-    sample = sample[np.argsort(entries.id[sample], kind="stable")]
-    ends = np.cumsum(np.bincount(entries.id[sample], minlength=len(counts)))
+    order = np.argsort(entries.id, kind="stable")
+    ends = np.cumsum(counts)
     events = []
     for event_id in np.flatnonzero(counts).tolist():
         number = int(counts[event_id])
@@ -122,21 +119,11 @@ def score_formats(
         if fmt is None:
             events.append(EventFit(event_id, "", number, 0.0))
             continue
-        chosen = sample[int(ends[event_id - 1]) : int(ends[event_id])]
-        rows = entries.rows(memory, chosen[:: -(-len(chosen) // _SAMPLE) or 1])
+        end = int(ends[event_id])
+        rows = entries.rows(memory, order[end - number : end][:: -(-number // _SAMPLE)])
         events.append(score_event(fmt, rows, number))
     events.sort(key=lambda event: (-event.records, event.id))
     return FormatFit(origin, tuple(events))
-
-
-def _sample(ids: npt.NDArray[np.uint16], counts: Integers) -> npt.NDArray[np.intp]:
-    """Rows that are worth sorting by id: all of the rare events, evenly spread ones of the others."""
-    step = -(-len(ids) // _ROWS) | 1  # odd: what alternates is not missed
-    if step == 1:
-        return np.arange(len(ids))
-    chosen: Bools = (counts < _SAMPLE * step)[ids]
-    chosen[::step] = True
-    return np.flatnonzero(chosen)
 
 
 def require_fit(fit: FormatFit, *, force: bool = False) -> list[Finding]:

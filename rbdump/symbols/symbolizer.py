@@ -46,7 +46,7 @@ class Symbolizer:
 
     def lookup(self, addr: int) -> tuple[str, int, int, str] | None:
         """(name, bytes into the symbol, size of the symbol, module or empty); None where the kernel finds nothing."""
-        if self.table is None:
+        if self.table is None or not 0 <= addr <= self._mask:
             return None
         begin, end, rows, stop = self.table.intervals
         at = int(begin.searchsorted(np.uint64(addr), side="right")) - 1

@@ -56,6 +56,12 @@ def test_unknown_addresses(symbols: Symbolizer) -> None:
     assert Symbolizer(None, Abi("big", 4)).pS[-1] == "0xffffffff"
 
 
+def test_what_no_machine_can_address_has_no_symbol(symbols: Symbolizer) -> None:
+    assert (
+        symbols.lookup(-1) is symbols.lookup(1 << 64) is symbols.lookup(0xFFFF_FFFF_8100_0000 + (1 << 64) - 1) is None
+    )
+
+
 def test_trampoline_of_kretprobes(symbols: Symbolizer) -> None:
     assert symbols.func[0xFFFF_FFFF_8100_0300] == "[unknown/kretprobe'd]"
     assert symbols.func[0xFFFF_FFFF_8100_0301] == "arch_rethook_trampoline"
