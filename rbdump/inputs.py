@@ -37,6 +37,7 @@ __all__ = [
     "load_input",
     "load_source",
     "map_file",
+    "map_input",
     "map_source",
     "memory_file",
     "open_bytes",
@@ -224,8 +225,14 @@ def _read(path: str, error: type[RbdumpError], limit: int) -> npt.NDArray[np.uin
         raise error(f"{path}: cannot be read: {words}") from None
 
 
-def _load(path: str, error: type[RbdumpError], limit: int, store: BinaryIO | None = None) -> Input:
-    data = _read(path, error, limit)
+def _load(
+    path: str,
+    error: type[RbdumpError],
+    limit: int,
+    store: BinaryIO | None = None,
+    raw: npt.NDArray[np.uint8] | None = None,
+) -> Input:
+    data = _read(path, error, limit) if raw is None else raw
     name = "standard input" if path == "-" else path
     if not len(data):
         raise error(f"{name}: is empty")
@@ -241,12 +248,24 @@ def _load(path: str, error: type[RbdumpError], limit: int, store: BinaryIO | Non
         return Input(map_file(out), path, findings, kind)
 
 
-def load_input(path: str, *, limit: int = DECOMPRESSED_LIMIT, store: BinaryIO | None = None) -> Input:
+def load_input(
+    path: str,
+    *,
+    limit: int = DECOMPRESSED_LIMIT,
+    store: BinaryIO | None = None,
+    raw: npt.NDArray[np.uint8] | None = None,
+) -> Input:
     """The bytes of ``path`` (``-``: standard input), .gz, .xz and .zst decompressed. InputError when unreadable.
 
-    ``store``: an empty file for what is decompressed, where another process wants it as well.
+    ``store``: an empty file for what is decompressed, where another process wants it as well. ``raw``: what
+    `map_input` gave for the path.
     """
-    return _load(path, InputError, limit, store)
+    return _load(path, InputError, limit, store, raw)
+
+
+def map_input(path: str) -> npt.NDArray[np.uint8]:
+    """The bytes of ``path`` as the file holds them, compressed or not. InputError when unreadable."""
+    return _read(path, InputError, DECOMPRESSED_LIMIT)
 
 
 def load_source(path: str, *, limit: int = DECOMPRESSED_LIMIT) -> Input:

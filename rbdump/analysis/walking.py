@@ -24,7 +24,7 @@ import numpy.typing as npt
 from rbdump.analysis.child import Child, write_all
 from rbdump.errors import InputError, NotARegionError
 from rbdump.findings import Finding, Severity
-from rbdump.inputs import Input, describe, load_input, map_file, memory_file
+from rbdump.inputs import Input, describe, load_input, map_file, map_input, memory_file
 from rbdump.ring import Policy, RecordTable, Region, default_policy, open_region, walk_region, walk_uncommitted
 
 __all__ = ["Walk", "WalkOptions", "walk_beside", "walk_dump"]
@@ -55,9 +55,11 @@ class WalkOptions:
     """Records behind the last commit as well."""
 
 
-def walk_dump(path: str, options: WalkOptions, store: BinaryIO | None = None) -> Walk:
-    """Open a dump and walk its region; a compressed one is decompressed into ``store``, an empty file, if given."""
-    source = load_input(path, store=store)
+def walk_dump(
+    path: str, options: WalkOptions, store: BinaryIO | None = None, raw: npt.NDArray[np.uint8] | None = None
+) -> Walk:
+    """Open a dump and walk its region; ``store`` and ``raw`` as `load_input` takes them."""
+    source = load_input(path, store=store, raw=raw)
     try:
         region = open_region(source.data, offset=options.offset)
     except NotARegionError as error:
@@ -77,11 +79,12 @@ def walk_beside(path: str, options: WalkOptions) -> Callable[[], Walk]:
 
     What is no plain file can be read once only: that function then reads and walks it itself.
     """
-    if not os.path.isfile(path):
+    if path == "-" or not os.path.isfile(path):
         return partial(walk_dump, path, options)
+    raw = map_input(path)  # both processes look at one mapping: the name may be another file's a moment later
     with ExitStack() as files:
         store, columns = (files.enter_context(memory_file()) for _ in range(2))
-        child = Child(partial(_walk, path, options, store, columns))
+        child = Child(partial(_walk, path, options, raw, store, columns))
         kept = files.pop_all()
 
     def wait() -> Walk:
@@ -95,7 +98,7 @@ def walk_beside(path: str, options: WalkOptions) -> Callable[[], Walk]:
             answer, parts = pickle.loads(reply)
             if isinstance(answer, Exception):
                 raise answer
-            data = map_file(store) if os.fstat(store.fileno()).st_size else load_input(path).data
+            data = map_file(store) if os.fstat(store.fileno()).st_size else raw
             shared = map_file(columns, mmap.ACCESS_COPY)
             walk: Walk = _Reader(answer, data, [shared[begin:end] for begin, end in parts]).load()
             return walk
@@ -103,9 +106,9 @@ def walk_beside(path: str, options: WalkOptions) -> Callable[[], Walk]:
     return wait
 
 
-def _walk(path: str, options: WalkOptions, store: BinaryIO, columns: BinaryIO) -> bytes:
+def _walk(path: str, options: WalkOptions, raw: npt.NDArray[np.uint8], store: BinaryIO, columns: BinaryIO) -> bytes:
     try:
-        walk = walk_dump(path, options, store)
+        walk = walk_dump(path, options, store, raw)
         buffers: list[pickle.PickleBuffer] = []
         answer = BytesIO()
         _Writer(answer, walk.source.data, buffers).dump(walk)

@@ -9,6 +9,7 @@ import lzma
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -69,6 +70,26 @@ def test_its_errors_are_raised_here(tmp_path: Path) -> None:
     noise.write_bytes(b"\x7fELF" + bytes(9000))
     with pytest.raises(NotARegionError, match="it looks like an ELF"):
         walk_beside(str(noise), WalkOptions())()
+
+
+def test_a_file_that_is_replaced_meanwhile_does_no_harm(plain: Path, tmp_path: Path) -> None:
+    here, walk = walk_dump(str(plain), WalkOptions()), walk_beside(str(plain), WalkOptions())
+    other = tmp_path / "other"
+    other.write_bytes(bytes(9000))
+    other.replace(plain)
+    there = walk()
+    assert np.array_equal(here.source.data, there.source.data)
+    assert columns(here) == columns(there)
+
+
+def test_a_file_named_like_standard_input_is_not_meant(
+    plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "-").write_bytes(b"x")
+    with open(plain, "rb") as file:
+        monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=file))
+        assert len(walk_beside("-", WalkOptions())().records)
 
 
 def test_a_pipe_is_walked_here(plain: Path) -> None:
