@@ -41,6 +41,7 @@ __all__ = [
     "map_source",
     "memory_file",
     "open_bytes",
+    "store_all",
 ]
 
 DECOMPRESSED_LIMIT = 4 << 30
@@ -146,6 +147,16 @@ def memory_file() -> BinaryIO:
     return tempfile.TemporaryFile(buffering=0)
 
 
+def store_all(file: BinaryIO, data: bytes | memoryview) -> None:
+    """Write all of ``data`` to a memory file. MemoryError where there is no room for it."""
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[file.write(view) :]
+        except OSError as error:
+            raise MemoryError(error.strerror) from error
+
+
 def map_file(file: BinaryIO, access: int = mmap.ACCESS_READ) -> npt.NDArray[np.uint8]:
     """All bytes of a file that is not empty."""
     return np.frombuffer(mmap.mmap(file.fileno(), 0, access=access), np.uint8)
@@ -179,7 +190,7 @@ def _decompress(raw: memoryview, kind: str, limit: int, out: BinaryIO) -> tuple[
         except _ERRORS as error:
             text = f"the {kind} stream is damaged ({error}); {size} bytes could be decompressed"
             return size, [_damaged("compressed-input-damaged", text)]
-        out.write(piece if size + len(piece) <= limit else piece[: limit - size])
+        store_all(out, piece if size + len(piece) <= limit else piece[: limit - size])
         size += len(piece)
         if size > limit:
             text = f"the {kind} stream holds more than {limit} bytes; the rest was left out"

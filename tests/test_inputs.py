@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from rbdump.errors import InputError, SourceError
 from rbdump.findings import Severity
-from rbdump.inputs import describe, load_input, open_bytes, zstd
+from rbdump.inputs import describe, load_input, open_bytes, store_all, zstd
 
 PAYLOAD = bytes(range(256)) * 8192 + os.urandom(300_000)
 COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
@@ -190,3 +190,8 @@ def test_a_side_file_that_expands_without_end_is_refused(tmp_path: Path, monkeyp
     path.write_bytes(gzip.compress(bytes(8 << 20)))
     with pytest.raises(SourceError, match="holds more than 1048576 bytes"):
         open_bytes(str(path))
+
+
+def test_no_room_for_what_is_decompressed_is_no_failure_of_the_output() -> None:
+    with open("/dev/full", "wb", buffering=0) as full, pytest.raises(MemoryError, match="No space left"):
+        store_all(full, b"x")

@@ -11,7 +11,7 @@ from rbdump.errors import OutputError
 __all__ = ["Child", "write_all"]
 
 
-def write_all(fd: int, data: bytes | memoryview) -> None:
+def write_all(fd: int, data: bytes) -> None:
     """Write all of ``data``. OutputError if the system refuses."""
     view = memoryview(data)
     while view:

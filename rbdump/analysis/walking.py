@@ -21,10 +21,10 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from rbdump.analysis.child import Child, write_all
+from rbdump.analysis.child import Child
 from rbdump.errors import InputError, NotARegionError
 from rbdump.findings import Finding, Severity
-from rbdump.inputs import Input, describe, load_input, map_file, map_input, memory_file
+from rbdump.inputs import Input, describe, load_input, map_file, map_input, memory_file, store_all
 from rbdump.ring import Policy, RecordTable, Region, default_policy, open_region, walk_region, walk_uncommitted
 
 __all__ = ["Walk", "WalkOptions", "walk_beside", "walk_dump"]
@@ -123,7 +123,7 @@ def _keep(column: memoryview, columns: BinaryIO) -> tuple[int, int]:
     end = begin + len(column)
     if np.frombuffer(column, np.uint8).any():
         columns.seek(begin)
-        write_all(columns.fileno(), column)
+        store_all(columns, column)
     columns.seek(end)
     columns.truncate()
     return begin, end

@@ -58,6 +58,7 @@ def main() -> NoReturn:
     open_standard_files()
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where it is ignored nobody can wait for the processes of --jobs
     gc.disable()  # one run, few cycles, millions of short-lived strings
     # numpy's linear algebra is not used; its threads cost start-up time and do not survive the fork of --jobs
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -8,6 +8,7 @@ import json
 import lzma
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -241,3 +242,15 @@ def test_an_error_does_not_wait_for_a_source_that_is_still_read(tmp_path: Path) 
         command("parse", text, "--jobs", "2", "--kallsyms", fifo), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         assert process.wait(timeout=30) == ExitStatus.NOT_A_REGION  # nobody ever writes into the pipe
+
+
+def test_a_caller_that_ignores_its_children_may_use_jobs(raw: Path) -> None:
+    code = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *command("parse", raw, "--jobs", "2")],
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0
+    assert len(body(done.stdout)) > 1000
