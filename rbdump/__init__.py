@@ -69,7 +69,7 @@ def open(
 ) -> Trace:
     """Open a dump, raw or compressed, and walk its region; the keywords are the options of `rbdump parse`.
 
-    With ``jobs`` above 1 the region is walked in another process while this one reads the sources.
+    With ``jobs`` above 1 a file is walked in a forked process while this one reads the sources.
 
     Raises InputError when the file cannot be read, NotARegionError when it holds no region. Sources are opened when
     they are first needed: SourceError then says that one cannot be used, WrongImageError that an image is not that of
@@ -77,6 +77,8 @@ def open(
     """
     from rbdump.analysis.walking import WalkOptions, walk_beside, walk_dump
 
+    copies = (tracefs,) if isinstance(tracefs, str) else tuple(tracefs)
+    images = (vmlinux,) if isinstance(vmlinux, str) else tuple(vmlinux)
     options = WalkOptions(offset, strict, policy, uncommitted)
     walk = walk_beside(path, options) if jobs > 1 else partial(walk_dump, path, options)
 
@@ -84,9 +86,9 @@ def open(
     from rbdump.analysis.trace import Trace
 
     sources = Sources(
-        tracefs=(tracefs,) if isinstance(tracefs, str) else tuple(tracefs),
+        tracefs=copies,
         kallsyms=kallsyms,
-        vmlinux=(vmlinux,) if isinstance(vmlinux, str) else tuple(vmlinux),
+        vmlinux=images,
         modules=modules,
         text_addr=text_addr,
         text_delta=text_delta,

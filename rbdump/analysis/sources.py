@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from rbdump.errors import RbdumpError
 from rbdump.events.tracefs import Tracefs, load_tracefs
 from rbdump.symbols.kallsyms_text import load_kallsyms
 from rbdump.symbols.table import SymbolTable
@@ -91,10 +90,10 @@ def read_early(sources: Sources) -> Callable[[], SourceFiles]:
         return partial(read_files, sources)
     try:
         files = read_files(sources)
-    except RbdumpError as error:
+    except Exception as error:
         return partial(_fail, error)
     return lambda: files
 
 
-def _fail(error: RbdumpError) -> SourceFiles:
+def _fail(error: Exception) -> SourceFiles:
     raise error

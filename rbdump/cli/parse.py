@@ -125,7 +125,7 @@ def parse(
     findings: options.FindingsFile = None,
     jobs: Annotated[
         int,
-        typer.Option("--jobs", "-j", metavar="N", min=1, help="Render with N processes.", rich_help_panel=OUTPUT),
+        typer.Option("--jobs", "-j", metavar="N", min=1, help="Work with N processes.", rich_help_panel=OUTPUT),
     ] = 1,
     strict: Annotated[
         bool,
