@@ -15,6 +15,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +38,8 @@ HIGH_BITS = np.uint64(0xF800_0000_0000_0000)
 _LENGTH = np.array([0, *range(2, 30), 0, 0, 0], np.int32)
 """Words of a small data record by type_len; 0 for those that need a closer look."""
 _NOTHING = np.empty(0, np.intp)
+_NARROW = (1 << 31) - (1 << 16)
+"""Words of an input whose positions are kept in 32 bits, with room for a step over the end."""
 
 
 class ChainError(IntEnum):
@@ -106,7 +109,7 @@ class Walked:
         """
         # one row more, for what is no event or not shown
         ts = np.empty(rows + 1, np.uint64)
-        pos = np.empty(rows + 1, np.int32)
+        pos = np.empty(rows + 1, self.steps[0][3].dtype if self.steps else np.int32)
         length = np.empty(rows + 1, np.int32)
         hidden = first_row < 0
         some_hidden = bool(hidden[self.nr_events > 0].any())
@@ -155,8 +158,9 @@ class _Lockstep:
         self.words = words
         self.out = out
         self.sub = sub
-        self.pos = pos.astype(np.int32)
-        self.end = end.astype(np.int32)
+        width: Any = np.int32 if len(words.words) < _NARROW else np.int64
+        self.pos: Small = pos.astype(width)
+        self.end: Small = end.astype(width)
         self.ts = ts
         self.events = np.zeros(len(sub), np.int32)
         self.skew = np.zeros(len(sub), np.uint64)
@@ -172,7 +176,7 @@ class _Lockstep:
             kind = header & np.uint32(31)
             delta = header >> np.uint32(5)
         length = _LENGTH.take(kind)
-        payload = self.pos + np.int32(1)
+        payload = self.pos + 1
         special = np.flatnonzero(length == 0)
         without = self._take_special(special, kind, delta, length, payload) if len(special) else _NOTHING
         following = self.pos + length
@@ -203,7 +207,7 @@ class _Lockstep:
         """Fill in the columns of the rows that hold no small data record; returns those that hold no event at all."""
         out, pos = self.out, self.pos[row]
         rest = self.end[row] - pos
-        array0 = self.words.take(pos + np.int32(1)).astype(np.int64)
+        array0 = self.words.take(pos + 1).astype(np.int64)
         kinds, deltas = kind[row], delta[row].astype(np.uint64)
         sized = kinds < TIME_EXTEND  # large data and padding: array[0] counts its own 4 bytes
         words = np.where(sized, (array0 >> 2) + 1, 2)

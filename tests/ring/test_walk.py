@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rbdump.ring import RecordTable, Region, open_region, walk_region
+from rbdump.ring import RecordTable, Region, open_region, walk, walk_region
 from rbdump.ring.layout import LAYOUTS
 from tests.ringwriter import Consume, Discarded, Item, RegionWriter, Stamped
 
@@ -121,6 +121,16 @@ def test_written_is_read(
         return  # an empty CPU does not tell where its sub-buffers were mapped, and has nothing to lose
     region = open_region(load(writer.region()))
     assert_same(rows(region, walk_region(region)), merged(writer, len(cpus)))
+
+
+def test_positions_in_64_bits_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = load(RegionWriter([steady(900), [*steady(90, cpu=1), Stamped(99_999, b"late")]]).region())
+    narrow = walk_region(open_region(data))
+    monkeypatch.setattr(walk, "_NARROW", 0)
+    wide = walk_region(open_region(data))
+    for column in ("ts", "cpu", "offset", "length", "subbuf"):
+        assert np.array_equal(getattr(narrow, column), getattr(wide, column))
+        assert getattr(narrow, column).dtype == getattr(wide, column).dtype
 
 
 def test_wrapped_ring_shows_the_newest_laps() -> None:
