@@ -324,7 +324,8 @@ def describe(data: npt.NDArray[np.uint8]) -> str:
             return words
     for value, words in ((0, "all zero bytes"), (0xFF, "all 0xff bytes")):
         if data[0] == value and all(
-            bool((data[at : at + (1 << 24)] == value).all()) for at in range(0, len(data), 1 << 24)
+            block.min() == block.max() == value
+            for block in (data[at : at + _STEP_OUT] for at in range(0, len(data), _STEP_OUT))
         ):
             return words
     if not any(byte < 9 or 13 < byte < 27 or 27 < byte < 32 or byte == 127 for byte in head):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,8 @@ MAX_CPUS = 8192
 """NR_CPUS of the largest configuration."""
 MAX_CLAIMS = 32
 """Different sizes that are tried; a region whose headers disagree more than this is noise."""
+CLAIMS_BLOCK = 1 << 26
+"""Bytes whose pages are looked at for such sizes at once."""
 MAX_GUESSED_CPUS = 64
 """CPUs that are tried when no header is left."""
 MAX_LOST_HEADERS = 64
@@ -187,9 +189,12 @@ def _claims(data: Bytes, identity: Identity, sizes: set[int]) -> Iterator[tuple[
     """(sub-buffer size, number) as the headers claim them, the first CPU's first, then what the kernel would choose."""
     cpu_meta, abi = identity.structs.cpu_meta, identity.structs.abi
     first = np.array([identity.offset + identity.cpus_offset], np.int64)
-    others = np.arange(identity.offset + 4096, len(data), 4096, dtype=np.int64)
+    others = (
+        np.arange(begin, min(begin + CLAIMS_BLOCK, len(data)), 4096, dtype=np.int64)
+        for begin in range(identity.offset + 4096, len(data), CLAIMS_BLOCK)
+    )
     seen: dict[tuple[int, int], None] = {}
-    for headers, most in ((first, max(sizes) // 4), (others, max(sizes) // 4096)):
+    for headers, most in chain([(first, max(sizes) // 4)], ((pages, max(sizes) // 4096) for pages in others)):
         headers = headers[headers + cpu_meta.sizeof() <= len(data)]
         at = headers[:, None] + np.arange(4)
         subbuf_sizes, numbers = (

@@ -9,6 +9,7 @@ sub-buffer size, and a `buffers[]` array that names every sub-buffer once).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +25,6 @@ __all__ = [
     "Identity",
     "identify",
     "likely_offsets",
-    "magic_offsets",
     "plausible_sizes",
     "sane_pointers",
     "structure_offsets",
@@ -39,6 +39,7 @@ MIN_SUBBUFS = 3
 """The kernel refuses to make a persistent buffer with fewer sub-buffers for a CPU."""
 SUBBUF_SIZES = (4096, 8192, 16384, 32768, 65536, 131072, 262144)
 """A sub-buffer of a persistent buffer is one page of the machine."""
+_SIZES_EITHER_ORDER = np.array([SUBBUF_SIZES, np.array(SUBBUF_SIZES, np.uint32).byteswap()], np.uint32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,30 +59,43 @@ def plausible_sizes(subbuf_size: int, nr_subbufs: int, room: int) -> bool:
     return subbuf_size in SUBBUF_SIZES and MIN_SUBBUFS <= nr_subbufs <= room // 4
 
 
-def magic_offsets(data: Bytes, start: int, *, step: int = 8) -> npt.NDArray[np.int64]:
-    """Offsets from ``start`` on, ``step`` bytes apart, where the magic stands in either byte order; ascending."""
-    count = (len(data) - start) // step
-    if count <= 0:
-        return np.empty(0, np.int64)
-    words = np.ndarray((count,), np.uint32, buffer=data[start : start + count * step], strides=(step,))
-    hits = (words == META_MAGIC) | (words == int.from_bytes(META_MAGIC.to_bytes(4, "little"), "big"))
-    return np.flatnonzero(hits) * step + start
-
-
 def likely_offsets(data: Bytes, offsets: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
     """Which of the places where a magic stands have possible sizes in the header of the first CPU."""
-    likely = np.zeros(len(offsets), np.bool_)
+    return _have_sizes(data, offsets, _sizes_offsets(with_magic=True), 0xFFFFFFFF)
+
+
+def structure_offsets(data: Bytes, start: int, end: int) -> npt.NDArray[np.int64]:
+    """Page-aligned offsets from ``start`` up to ``end`` where a region may begin without any magic; ascending."""
+    pages = np.arange(-(-start // 4096) * 4096, end, 4096, dtype=np.int64)
+    return pages[_have_sizes(data, pages, _sizes_offsets(with_magic=False), len(data) // 4)]
+
+
+@cache
+def _sizes_offsets(*, with_magic: bool) -> tuple[int, ...]:
+    """Where the first CPU's `subbuf_size` is, from the region's start, in all layouts or in those with a magic."""
+    found = set()
     for abi in ABIS:
         for layout in LAYOUTS.values():
-            if not (layout.cpu_magic or layout.has_scratch):
-                continue
-            structs = region_structs(abi, layout)
-            at = offsets + structs.buffers_offset + member_offset(structs.cpu_meta, "subbuf_size")
-            inside = np.flatnonzero(at + 8 <= len(data))
-            for chunk in np.array_split(inside, len(inside) // (1 << 16) + 1):
-                sizes = np.ascontiguousarray(data[at[chunk, None] + np.arange(8)]).view(abi.dtype(4)).astype(np.int64)
-                likely[chunk] |= np.isin(sizes[:, 0], SUBBUF_SIZES) & (sizes[:, 1] >= MIN_SUBBUFS)
-    return likely
+            if layout.cpu_magic or layout.has_scratch or not with_magic:
+                structs = region_structs(abi, layout)
+                found.add(structs.buffers_offset + member_offset(structs.cpu_meta, "subbuf_size"))
+    return tuple(sorted(found))
+
+
+def _have_sizes(
+    data: Bytes, offsets: npt.NDArray[np.int64], distances: tuple[int, ...], most: int
+) -> npt.NDArray[np.bool_]:
+    """At which offsets the sizes of a CPU stand, any of ``distances`` further; it has ``most`` sub-buffers at most."""
+    found = np.zeros(len(offsets), np.bool_)
+    words = np.ndarray((max(len(data) - 3, 0),), "<u4", buffer=data, strides=(1,))
+    for distance in distances:
+        inside = np.flatnonzero(offsets + (distance + 8) <= len(data))
+        inside = inside[np.isin(words[offsets[inside] + distance], _SIZES_EITHER_ORDER)]
+        at = offsets[inside] + distance
+        sizes, numbers = words[at], words[at + 4]
+        for size, number in ((sizes, numbers), (sizes.byteswap(), numbers.byteswap())):
+            found[inside] |= np.isin(size, SUBBUF_SIZES) & (number >= MIN_SUBBUFS) & (number <= most)
+    return found
 
 
 def identify(data: Bytes, offset: int, *, pointers: int = 2) -> Identity | None:
@@ -186,20 +200,3 @@ def sane_pointers(data: Bytes, at: int, structs: RegionStructs) -> int:
     first = int(header.first_buffer)
     inside = [addr == 0 or (0 <= addr - first < size and (addr - first) % 4096 == 0) for addr in (head, commit)]
     return sum(inside) + (first != 0 and first % 4096 == 0)
-
-
-def structure_offsets(data: Bytes, start: int) -> npt.NDArray[np.int64]:
-    """Page-aligned offsets from ``start`` on where a region may begin whose magic is lost or never was; ascending."""
-    first = -(-start // 4096) * 4096
-    pages = np.arange(first, len(data), 4096, dtype=np.int64)
-    found = []
-    for abi in ABIS:
-        for layout in LAYOUTS.values():
-            structs = region_structs(abi, layout)
-            at = pages + structs.buffers_offset + member_offset(structs.cpu_meta, "subbuf_size")
-            here = pages[at + 8 <= len(data)]
-            at = at[: len(here), None] + np.arange(8)
-            sizes = np.ascontiguousarray(data[at]).view(abi.dtype(4)).astype(np.int64)
-            likely = np.isin(sizes[:, 0], SUBBUF_SIZES) & (sizes[:, 1] >= MIN_SUBBUFS) & (sizes[:, 1] <= len(data) // 4)
-            found.append(here[likely])
-    return np.unique(np.concatenate(found))

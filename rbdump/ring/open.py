@@ -8,7 +8,6 @@ headers are the last boot's; only their differences are used.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +17,10 @@ from rbdump.errors import NotARegionError
 from rbdump.findings import Finding, Severity
 from rbdump.ring.buffers import is_permutation, repair_buffers
 from rbdump.ring.geometry import Geometry, derive_geometry, looks_like_header, looks_like_subbufs, nr_subbufs_for
-from rbdump.ring.identify import MAGIC_ONLY, Identity, identify, likely_offsets, magic_offsets, structure_offsets
+from rbdump.ring.identify import Identity, identify
 from rbdump.ring.layout import META_MAGIC
 from rbdump.ring.region import CpuBuffer, Region, ScratchModule
+from rbdump.ring.search import Places
 from rbdump.ring.structs import struct_parse
 from rbdump.ring.subbufs import parse_subbufs
 
@@ -28,29 +28,29 @@ __all__ = ["find_regions", "open_region"]
 
 Bytes = npt.NDArray[np.uint8]
 
-MAX_TRIES = 1024
-"""Places that look like the start of a region and are tried before the input counts as noise."""
-MAX_UNLIKELY_TRIES = 16
-"""The same for places with a magic and impossible sizes: the header of a damaged region."""
-
 
 def open_region(data: Bytes, *, offset: int | None = None) -> Region:
     """Open the region at ``offset`` of the input, or the first one that is found. NotARegionError when none is."""
-    found = _locate(data, offset)
+    places = Places(data)
+    found = _locate(places, offset)
     if found is None:
         where = f"at offset {offset:#x}" if offset is not None else "anywhere in the input"
         raise NotARegionError(f"no persistent ring buffer {where}")
     region = _Opener(data, *found).open()
     if offset is None:
-        region.other_regions = tuple(find_regions(data, start=region.offset + region.size))
+        region.other_regions = tuple(_find_regions(places, region.offset + region.size))
     return region
 
 
 def find_regions(data: Bytes, *, start: int = 0) -> list[int]:
     """Offsets of all regions from ``start`` on that do not overlap."""
+    return _find_regions(Places(data), start)
+
+
+def _find_regions(places: Places, start: int) -> list[int]:
     found = []
-    while start + 4096 <= len(data):
-        candidate = _search(data, start)
+    while start + 4096 <= len(places.data):
+        candidate = _search(places, start)
         if candidate is None:
             break
         identity, geometry = candidate
@@ -59,12 +59,13 @@ def find_regions(data: Bytes, *, start: int = 0) -> list[int]:
     return found
 
 
-def _locate(data: Bytes, offset: int | None) -> tuple[Identity, Geometry] | None:
+def _locate(places: Places, offset: int | None) -> tuple[Identity, Geometry] | None:
+    data = places.data
     if offset is not None:
         if not 0 <= offset < len(data):
             raise NotARegionError(f"the input has {len(data)} bytes and no offset {offset:#x}")
         return _try(data, offset)
-    return _search(data, 0)
+    return _search(places, 0)
 
 
 def _try(data: Bytes, offset: int, pointers: int = 2) -> tuple[Identity, Geometry] | None:
@@ -83,32 +84,13 @@ def _total_size(data: Bytes, identity: Identity) -> int | None:
     return int(struct_parse(identity.structs.meta, data, identity.offset).total_size)
 
 
-def _search(data: Bytes, start: int) -> tuple[Identity, Geometry] | None:
-    """The first region from ``start`` on: there itself, then by magic, then by structure, the surest first."""
-    for offsets, pointers in _places(data, start):
-        for offset in offsets.tolist():
-            found = _try(data, offset, pointers)
-            if found is not None:
-                return _with_lost_cpus(data, start, *found)
+def _search(places: Places, start: int) -> tuple[Identity, Geometry] | None:
+    """The first region from ``start`` on: at the surest place that holds one."""
+    for offset, pointers in places.behind(start):
+        found = _try(places.data, offset, pointers)
+        if found is not None:
+            return _with_lost_cpus(places.data, start, *found)
     return None
-
-
-def _places(data: Bytes, start: int) -> Iterator[tuple[npt.NDArray[np.int64], int]]:
-    """Where a region may begin, and how many sane pointers a header there needs without a magic."""
-    here = np.array([start], np.int64)
-    yield here, MAGIC_ONLY
-    unlikely = []
-    for shift in range(4):
-        offsets = magic_offsets(data, start + shift, step=4)
-        likely = likely_offsets(data, offsets)
-        yield offsets[likely][:MAX_TRIES], MAGIC_ONLY
-        unlikely.append(offsets[~likely][:MAX_UNLIKELY_TRIES])
-    yield np.concatenate(unlikely)[:MAX_UNLIKELY_TRIES], MAGIC_ONLY
-    yield here, 3
-    structures = structure_offsets(data, start)[:MAX_TRIES]
-    yield structures, 3
-    yield here, 2
-    yield structures, 2
 
 
 def _with_lost_cpus(data: Bytes, start: int, identity: Identity, geometry: Geometry) -> tuple[Identity, Geometry]:
