@@ -30,12 +30,13 @@ class Child:
     __slots__ = ("_pid", "_reply")
 
     def __init__(self, work: Callable[[], bytes]) -> None:
-        self._reply, answer = os.pipe()
+        ends: tuple[int, ...] = ()
         try:
+            ends = self._reply, answer = os.pipe()
             self._pid = os.fork()
         except OSError as error:
-            os.close(self._reply)
-            os.close(answer)
+            for end in ends:
+                os.close(end)
             raise OutputError(f"cannot start a process for --jobs: {error.strerror}; try without it") from error
         if self._pid:
             os.close(answer)

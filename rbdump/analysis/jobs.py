@@ -39,15 +39,18 @@ def write_slices(fd: int, count: int, render: Render, report: Report, jobs: int 
         for index in range(count):
             write_all(fd, render(index))
         return list(report())
-    tokens = [os.pipe() for _ in range(jobs)]
+    tokens: list[tuple[int, int]] = []
     workers: list[Child] = []
     try:
+        tokens.extend(os.pipe() for _ in range(jobs))
         workers.extend(Child(partial(_work, fd, count, render, report, tokens, worker)) for worker in range(1, jobs))
-    except OutputError:
+    except (OSError, OutputError) as error:
         for end in itertools.chain(*tokens):
             os.close(end)
         for started in workers:
             started.wait()
+        if isinstance(error, OSError):
+            raise OutputError(f"cannot connect {jobs} processes: {error.strerror}; try fewer --jobs") from error
         raise
     os.write(tokens[0][1], b"t")
     passing = tokens[1][1]

@@ -106,3 +106,31 @@ def test_a_worker_that_cannot_be_started_is_one_error_and_no_hang(monkeypatch: p
     assert len(os.listdir("/proc/self/fd")) == len(before)
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
+
+
+def test_too_few_file_descriptors_are_one_error() -> None:
+    code = """
+import os, resource
+from rbdump.analysis.jobs import write_slices
+from rbdump.errors import OutputError
+null, hard = os.open(os.devnull, os.O_WRONLY), resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+errors = 0
+for limit in range(null + 2, null + 40):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    try:
+        write_slices(null, 50, lambda index: b"x", list, 8)
+    except OutputError as error:
+        assert "--jobs" in str(error), error
+        errors += 1
+    resource.setrlimit(resource.RLIMIT_NOFILE, (100, hard))
+    assert max(map(int, os.listdir("/proc/self/fd"))) == null + 1, limit
+    try:
+        assert not os.waitpid(-1, os.WNOHANG), limit
+    except ChildProcessError:
+        pass
+    else:
+        raise SystemExit("a process is left")
+assert 20 < errors < 38, errors
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (0, b"")
