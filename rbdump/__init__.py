@@ -71,9 +71,9 @@ def open(
 
     With ``jobs`` above 1 a file is walked in a forked process while this one reads the sources.
 
-    Raises InputError when the file cannot be read, NotARegionError when it holds no region. Sources are opened when
-    they are first needed: SourceError then says that one cannot be used, WrongImageError that an image is not that of
-    the kernel which wrote the region.
+    Raises InputError when the file cannot be read, NotARegionError when it holds no region. What is wrong with a source
+    is told when the source is first needed: SourceError says that one cannot be used, WrongImageError that an image is
+    not that of the kernel which wrote the region.
     """
     from rbdump.analysis.walking import WalkOptions, walk_beside, walk_dump
 

@@ -158,22 +158,20 @@ class _Gatherer:
         from rbdump.symbols.delta import BootAddresses
         from rbdump.symbols.verify import fit_list
 
-        listed, code = self.files.listed, self.files.code
+        listed = self.files.listed
         assert listed is not None
-        assert code is not None
         boot = BootAddresses.of_region(self.region)
         words, counts = self.words()
         table, found = fit_list(
             listed,
-            code,
             boot,
             words,
             counts,
-            name=listed.origin,
+            name=listed.table.origin,
             text_addr=self.sources.text_addr,
             force=self.sources.force,
         )
-        self.findings += [*listed.findings, *found]
+        self.findings += [*listed.table.findings, *found]
         return table
 
     def say_modules(self, table: SymbolTable | None) -> None:

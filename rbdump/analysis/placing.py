@@ -20,7 +20,7 @@ from rbdump.symbols.code import CodeMap, Landing
 from rbdump.symbols.delta import BootAddresses, boot_table
 from rbdump.symbols.kallsyms_text import load_kallsyms
 from rbdump.symbols.table import SymbolTable
-from rbdump.symbols.verify import Verdict, code_of_list, fit_image, fit_list
+from rbdump.symbols.verify import SymbolList, Verdict, fit_image, fit_list
 
 __all__ = ["OpenedImage", "Placed", "PlacedImage", "Placer", "open_image", "place_image"]
 
@@ -131,8 +131,7 @@ class Placer:
         self._text_addr = text_addr
         self._force = force
         self._images = [open_image(path, cache=cache, lines=lines) for path in vmlinux]
-        self._list = load_kallsyms(kallsyms) if kallsyms is not None else None
-        self._code = code_of_list(self._list) if self._list is not None else None
+        self._list = SymbolList.of(load_kallsyms(kallsyms)) if kallsyms is not None else None
         self._list_name = kallsyms or ""
 
     @property
@@ -140,7 +139,7 @@ class Placer:
         """Of the sources: byte order (little endian where only a symbol list is known) and word size."""
         if self._images:
             return self._images[0].image.abi
-        wide = self._list is not None and len(self._list) > 0 and int(self._list.addrs[-1]) >> 32
+        wide = self._list is not None and len(self._list.table) > 0 and int(self._list.table.addrs[-1]) >> 32
         return Abi("little", 8 if wide else 4)
 
     def place(self, boot: BootAddresses, addrs: Addrs) -> Placed:
@@ -149,10 +148,9 @@ class Placer:
         Raises WrongImageError with the figures when no image is the one that recorded them, unless forced.
         """
         words, counts = np.unique(addrs, return_counts=True)
-        if self._list is not None and self._code is not None:
+        if self._list is not None:
             table, findings = fit_list(
                 self._list,
-                self._code,
                 boot,
                 words,
                 counts,
@@ -173,7 +171,7 @@ class Placer:
     def at_link_addresses(self) -> Placed:
         """The symbols of the first source, at ``--text-addr`` if it was given, else where they were linked."""
         if self._list is not None and self._text_addr is None:
-            return Placed(self._list, True, ())
+            return Placed(self._list.table, True, ())
         text_addr = None if self._text_addr is not None else 0
         return self.place(BootAddresses(self.abi, kaslr_offset=text_addr), np.empty(0, np.uint64))
 

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING
 
 from rbdump.events.tracefs import Tracefs, load_tracefs
 from rbdump.symbols.kallsyms_text import load_kallsyms
-from rbdump.symbols.table import SymbolTable
 
 if TYPE_CHECKING:
     from rbdump.analysis.images import ReadImage
-    from rbdump.symbols.code import CodeMap
+    from rbdump.symbols.verify import SymbolList
 
 __all__ = ["SourceFiles", "Sources", "read_early", "read_files"]
 
@@ -52,10 +51,7 @@ class SourceFiles:
     """The sources that need no region to be read."""
 
     copies: tuple[Tracefs, ...]
-    listed: SymbolTable | None = None
-    """The symbol list."""
-    code: CodeMap | None = None
-    """Its functions, to verify it by."""
+    listed: SymbolList | None = None
     images: tuple[ReadImage, ...] = ()
 
 
@@ -66,18 +62,17 @@ def read_files(sources: Sources) -> SourceFiles:
 
         check_folder(sources.modules)
     copies = tuple(load_tracefs(path) for path in sources.tracefs)
-    listed = code = None
+    listed = None
     images: tuple[ReadImage, ...] = ()
     if sources.kallsyms is not None:
-        from rbdump.symbols.verify import code_of_list
+        from rbdump.symbols.verify import SymbolList
 
-        listed = load_kallsyms(sources.kallsyms)
-        code = code_of_list(listed)
+        listed = SymbolList.of(load_kallsyms(sources.kallsyms))
     if sources.vmlinux:
         from rbdump.analysis.images import read_image  # opens ELF files, which is slow to import
 
         images = tuple(read_image(path, cache=sources.cache) for path in sources.vmlinux)
-    return SourceFiles(copies, listed, code, images)
+    return SourceFiles(copies, listed, images)
 
 
 def read_early(sources: Sources) -> Callable[[], SourceFiles]:

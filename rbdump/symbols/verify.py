@@ -31,7 +31,7 @@ from rbdump.symbols.delta import (
 )
 from rbdump.symbols.table import SymbolTable
 
-__all__ = ["AddressCheck", "Fit", "Verdict", "check_addresses", "code_of_list", "fit_image", "fit_list"]
+__all__ = ["AddressCheck", "Fit", "SymbolList", "Verdict", "check_addresses", "fit_image", "fit_list"]
 
 Addrs = npt.NDArray[np.uint64]
 
@@ -177,17 +177,26 @@ def fit_image(
     return Fit(delta, check, tuple(findings))
 
 
-def code_of_list(table: SymbolTable) -> CodeMap:
-    """The functions of a symbol list, those of modules left out."""
-    core = table.owners < 0
-    types = table.types[core]
-    absolute = np.isin(types, np.frombuffer(b"aA", np.uint8))
-    return CodeMap(SymbolData(table.addrs[core], table.names.select(core), types, table.origin, absolute))
+@dataclass(frozen=True, slots=True)
+class SymbolList:
+    """A symbol list and what it is verified by."""
+
+    table: SymbolTable
+    code: CodeMap
+    """Its functions, those of modules left out."""
+
+    @classmethod
+    def of(cls, table: SymbolTable) -> SymbolList:
+        """The list of these symbols."""
+        core = table.owners < 0
+        types = table.types[core]
+        absolute = np.isin(types, np.frombuffer(b"aA", np.uint8))
+        data = SymbolData(table.addrs[core], table.names.select(core), types, table.origin, absolute)
+        return cls(table, CodeMap(data))
 
 
 def fit_list(
-    table: SymbolTable,
-    code: CodeMap,
+    listed: SymbolList,
     boot: BootAddresses,
     words: Addrs,
     counts: npt.NDArray[np.int64],
@@ -198,9 +207,9 @@ def fit_list(
 ) -> tuple[SymbolTable, tuple[Finding, ...]]:
     """A symbol list where the last boot had it: /proc/kallsyms of that boot stays, a System.map is moved.
 
-    The list of another boot of the same kernel is moved too, without its modules. ``code`` is `code_of_list` of the
-    table. Raises as `fit_image` does.
+    The list of another boot of the same kernel is moved too, without its modules. Raises as `fit_image` does.
     """
+    table, code = listed.table, listed.code
     fit = fit_image(code, boot, words, counts, name=name, text_addr=text_addr, force=force)
     if fit.delta is None or fit.delta.value == 0:
         kept = [finding for finding in fit.findings if finding.severity is Severity.ERROR]

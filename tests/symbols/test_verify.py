@@ -14,7 +14,7 @@ from rbdump.symbols.code import CodeMap, Landing
 from rbdump.symbols.delta import BootAddresses
 from rbdump.symbols.kallsyms_text import load_kallsyms
 from rbdump.symbols.table import SymbolTable
-from rbdump.symbols.verify import Fit, Verdict, check_addresses, code_of_list, fit_image, fit_list
+from rbdump.symbols.verify import Fit, SymbolList, Verdict, check_addresses, fit_image, fit_list
 from tests.symbols.codewriter import BASE, Kernel, write_kernel
 
 LE64 = Abi("little", 8)
@@ -216,7 +216,7 @@ def listed(kernel: Kernel, delta: int, *, module: bool = False) -> SymbolTable:
 def place_list(table: SymbolTable, kernel: Kernel) -> tuple[SymbolTable, list[str]]:
     words = np.array([addr + SLIDE for addr in kernel.functions[::20]], np.uint64)
     boot = BootAddresses(LE64, "C2", BASE + SLIDE)
-    placed, findings = fit_list(table, code_of_list(table), boot, words, np.ones(len(words), np.int64), name="kallsyms")
+    placed, findings = fit_list(SymbolList.of(table), boot, words, np.ones(len(words), np.int64), name="kallsyms")
     return placed, [finding.code for finding in findings]
 
 
@@ -250,7 +250,7 @@ def test_a_symbol_list_that_nothing_confirms_is_used_and_it_is_said() -> None:
     table = listed(write_kernel(), SLIDE)
     nothing = np.empty(0, np.uint64)
     placed, findings = fit_list(
-        table, code_of_list(table), BootAddresses(LE64, "A"), nothing, np.empty(0, np.int64), name="kallsyms"
+        SymbolList.of(table), BootAddresses(LE64, "A"), nothing, np.empty(0, np.int64), name="kallsyms"
     )
     assert placed is table
     assert [finding.code for finding in findings] == ["symbols-not-verified"]
