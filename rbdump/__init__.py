@@ -9,7 +9,6 @@ for line in trace.lines(rbdump.Selection(events=("sched:*",), last=20)):
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rbdump.errors import (
@@ -75,15 +74,17 @@ def open(
     is told when the source is first needed: SourceError says that one cannot be used, WrongImageError that an image is
     not that of the kernel which wrote the region.
     """
-    from rbdump.analysis.walking import WalkOptions, walk_beside, walk_dump
+    from rbdump.analysis.walker import walk_beside
+    from rbdump.analysis.walkoptions import WalkOptions
 
     copies = (tracefs,) if isinstance(tracefs, str) else tuple(tracefs)
     images = (vmlinux,) if isinstance(vmlinux, str) else tuple(vmlinux)
     options = WalkOptions(offset, strict, policy, uncommitted)
-    walk = walk_beside(path, options) if jobs > 1 else partial(walk_dump, path, options)
+    walk = walk_beside(path, options, words=bool(kallsyms or images)) if jobs > 1 else None
 
     from rbdump.analysis.sources import Sources, read_early
     from rbdump.analysis.trace import Trace
+    from rbdump.analysis.walking import walk_dump
 
     sources = Sources(
         tracefs=copies,
@@ -96,7 +97,9 @@ def open(
         force=force,
         cache=cache,
     )
-    files = read_early(sources) if jobs > 1 else None
+    if walk is None:
+        return Trace(walk_dump(path, options), sources)
+    files = read_early(sources)
     return Trace(walk(), sources, files)
 
 

@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from rbdump.errors import InputError, RbdumpError, SourceError
 from rbdump.findings import Finding, Severity
+from rbdump.memoryfile import memory_file, store_all
 
 if TYPE_CHECKING or sys.version_info < (3, 14):
     from backports import zstd
@@ -39,9 +40,7 @@ __all__ = [
     "map_file",
     "map_input",
     "map_source",
-    "memory_file",
     "open_bytes",
-    "store_all",
 ]
 
 DECOMPRESSED_LIMIT = 4 << 30
@@ -136,25 +135,6 @@ _ERRORS = (zlib.error, lzma.LZMAError, zstd.ZstdError, EOFError, MemoryError)
 
 def _damaged(code: str, message: str) -> Finding:
     return Finding(Severity.ERROR, code, message)
-
-
-def memory_file() -> BinaryIO:
-    """A file without a name, in memory where the system has such files."""
-    if hasattr(os, "memfd_create"):
-        return os.fdopen(os.memfd_create("rbdump"), "w+b", buffering=0)
-    import tempfile  # slow to import, and seldom needed
-
-    return tempfile.TemporaryFile(buffering=0)
-
-
-def store_all(file: BinaryIO, data: bytes | memoryview) -> None:
-    """Write all of ``data`` to a memory file. MemoryError where there is no room for it."""
-    view = memoryview(data)
-    while view:
-        try:
-            view = view[file.write(view) :]
-        except OSError as error:
-            raise MemoryError(error.strerror) from error
 
 
 def map_file(file: BinaryIO, access: int = mmap.ACCESS_READ) -> npt.NDArray[np.uint8]:

@@ -13,6 +13,7 @@ FLOORS = [
     "abi",
     "errors",
     "findings",
+    "memoryfile",
     "inputs",
     "memo",
     "ring",
@@ -24,7 +25,6 @@ FLOORS = [
     "cli",
 ]
 """From the ground up; `formats` is data and may be read by anyone."""
-GROUND = {"abi", "errors", "findings", "inputs", "memo"}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 

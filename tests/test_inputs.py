@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from rbdump.errors import InputError, SourceError
 from rbdump.findings import Severity
-from rbdump.inputs import describe, load_input, open_bytes, store_all, zstd
+from rbdump.inputs import describe, load_input, open_bytes, zstd
+from rbdump.memoryfile import store_all
 
 PAYLOAD = bytes(range(256)) * 8192 + os.urandom(300_000)
 COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {

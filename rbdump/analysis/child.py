@@ -1,14 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A forked process that does one piece of work beside this one and replies with bytes."""
+"""A forked process that works beside this one and sends what it finds: the processes of --jobs.
+
+Imports nothing heavy: the first one is started before numpy is imported.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable
+import pickle
+import signal
+from collections.abc import Callable, Iterable
+from typing import Any, NoReturn
 
-from rbdump.errors import OutputError
+from rbdump.errors import OutputError, RbdumpError
 
 __all__ = ["Child", "write_all"]
+
+_QUIET = frozenset({signal.SIGPIPE, signal.SIGINT})
+"""Signals that are meant for all processes of a run."""
 
 
 def write_all(fd: int, data: bytes) -> None:
@@ -22,37 +32,89 @@ def write_all(fd: int, data: bytes) -> None:
 
 
 class Child:
-    """Runs ``work`` in a copy of this process; what an exception leaves undone shows in the status alone.
+    """Runs ``work`` in a copy of this process, and passes on what it yields and the exception that ends it.
 
     OutputError when the system refuses one more process.
     """
 
-    __slots__ = ("_pid", "_reply")
+    __slots__ = ("_parent", "_pid", "_reply", "_status")
 
-    def __init__(self, work: Callable[[], bytes]) -> None:
+    def __init__(self, work: Callable[[], Iterable[Any]]) -> None:
+        self._status: int | None = 0
+        self._parent = os.getpid()
         ends: tuple[int, ...] = ()
         try:
-            ends = self._reply, answer = os.pipe()
+            ends = reply, answer = os.pipe()
             self._pid = os.fork()
         except OSError as error:
             for end in ends:
                 os.close(end)
             raise OutputError(f"cannot start a process for --jobs: {error.strerror}; try without it") from error
-        if self._pid:
-            os.close(answer)
-            return
-        status = 1
-        try:
-            os.close(self._reply)
-            write_all(answer, work())
-            status = 0
-        finally:
-            os._exit(status)
+        if not self._pid:
+            os.close(reply)
+            _answer(work, answer)
+        os.close(answer)
+        self._reply = os.fdopen(reply, "rb")
+        self._status = None
 
-    def wait(self) -> tuple[bytes, int]:
-        """What ``work`` returned, and the wait status of the process: the reply is whole only where that is 0."""
-        parts = []
-        while part := os.read(self._reply, 1 << 16):
-            parts.append(part)
-        os.close(self._reply)
-        return b"".join(parts), os.waitpid(self._pid, 0)[1]
+    def receive(self) -> Any:
+        """The next item that ``work`` yields; raises what it raised, and OutputError when the process is gone.
+
+        One that ended because the output was closed or by Ctrl-C ends this process by the same signal.
+        """
+        try:
+            item = pickle.load(self._reply)
+        except (EOFError, pickle.UnpicklingError):
+            self._say_gone()
+        if isinstance(item, Exception):
+            raise item
+        return item
+
+    def close(self) -> int:
+        """Wait for the end of the process; what it still has to say is lost. Its wait status."""
+        if self._status is None:
+            self._reply.close()
+            self._status = 0
+            with contextlib.suppress(ChildProcessError):  # where the caller ignores SIGCHLD nobody can wait
+                self._status = os.waitpid(self._pid, 0)[1]
+        return self._status
+
+    def dismiss(self) -> None:
+        """End the process, whatever it is doing."""
+        if self._status is None and self._parent == os.getpid():  # not in a process that was forked later
+            os.kill(self._pid, signal.SIGKILL)
+            self.close()
+
+    def __del__(self) -> None:
+        self.dismiss()
+
+    def _say_gone(self) -> NoReturn:
+        status = self.close()
+        why = "ended early"
+        if os.WIFSIGNALED(status):
+            number = os.WTERMSIG(status)
+            if number in _QUIET:
+                signal.signal(number, signal.SIG_DFL)
+                os.kill(os.getpid(), number)
+            why = f"was ended by a signal ({signal.strsignal(number) or number})"
+        raise OutputError(f"a process of --jobs {why}; the output is incomplete")
+
+
+def _answer(work: Callable[[], Iterable[Any]], answer: int) -> NoReturn:
+    """All that a child does: what it cannot say shows in its status alone."""
+    status = 1
+    try:
+        with os.fdopen(answer, "wb") as out:
+            try:
+                for item in work():
+                    pickle.dump(item, out, 5)
+                    out.flush()
+            except Exception as error:
+                if not isinstance(error, RbdumpError):  # a bug, and a traceback does not survive the passage
+                    from traceback import format_exc
+
+                    error.add_note(f"in a process of --jobs: {format_exc()}")
+                pickle.dump(error, out, 5)
+        status = 0
+    finally:
+        os._exit(status)

@@ -8,31 +8,26 @@ when their turn comes: a token travels round through pipes, so no rendered text 
 from __future__ import annotations
 
 import itertools
-import json
 import os
-import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Any
+from typing import TypeVar
 
 from rbdump.analysis.child import Child, write_all
-from rbdump.errors import OutputError, RbdumpError
+from rbdump.errors import OutputError
 
 __all__ = ["write_slices"]
 
 Render = Callable[[int], bytes]
-Report = Callable[[], Iterable[Any]]
-
-_QUIET = frozenset({signal.SIGPIPE, signal.SIGINT})
-"""Signals that are meant for all processes of a run."""
+T = TypeVar("T")
 
 
-def write_slices(fd: int, count: int, render: Render, report: Report, jobs: int = 1) -> list[Any]:
+def write_slices(fd: int, count: int, render: Render, report: Callable[[], Iterable[T]], jobs: int = 1) -> list[T]:
     """Write ``render(0)``, ``render(1)`` .. ``render(count - 1)`` to ``fd`` and return what ``report`` says at the end.
 
-    ``report`` is called once in each process that rendered, after its last slice; its items must be JSON values and
-    are returned together. Raises OutputError when the output cannot be written, or when a worker is killed. One that
-    ends because the output was closed or by Ctrl-C ends this process by the same signal.
+    ``report`` is called once in each process that rendered, after its last slice; its items are returned together.
+    Raises what any of the processes raised, and OutputError when the output cannot be written, or when a worker is
+    killed. One that ends because the output was closed or by Ctrl-C ends this process by the same signal.
     """
     jobs = min(jobs, count)
     if jobs <= 1:
@@ -48,7 +43,7 @@ def write_slices(fd: int, count: int, render: Render, report: Report, jobs: int 
         for end in itertools.chain(*tokens):
             os.close(end)
         for started in workers:
-            started.wait()
+            started.dismiss()
         if isinstance(error, OSError):
             raise OutputError(f"cannot connect {jobs} processes: {error.strerror}; try fewer --jobs") from error
         raise
@@ -57,35 +52,44 @@ def write_slices(fd: int, count: int, render: Render, report: Report, jobs: int 
     for _, other in tokens:
         if other != passing:
             os.close(other)
-    found: list[Any] = []
+    found: list[T] = []
     try:
         _take_turns(fd, count, render, jobs, 0, tokens[0][0], passing)
         found += report()
     except EOFError:
-        pass  # one of the others is gone: its status says why
+        pass  # one of the others is gone, and tells why
     finally:
         os.close(passing)
-        replies = [worker.wait() for worker in workers]
+        replies: list[list[T] | Exception] = [_reply(worker) for worker in workers]
         for turn, _ in tokens:
             os.close(turn)  # open until now: who passes the token to one that is gone does not get SIGPIPE
-    signals = {os.WTERMSIG(status) for _, status in replies if os.WIFSIGNALED(status)}
-    for number in _QUIET & signals:
-        signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)
-    for answer in (json.loads(reply) for reply, status in replies if not status):
-        if "error" in answer:
-            raise OutputError(answer["error"])
-        found += answer["report"]
-    if signals:
-        names = " and ".join(signal.strsignal(number) or str(number) for number in sorted(signals))
-        raise OutputError(f"a process of --jobs was ended by a signal ({names}); the output is incomplete")
-    if any(status for _, status in replies):
-        raise OutputError("a process of --jobs ended early; the output is incomplete")
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise reply
+        found += reply
     return found
 
 
-def _work(fd: int, count: int, render: Render, report: Report, tokens: list[tuple[int, int]], worker: int) -> bytes:
-    """Render and write every slice of a worker that is a child; what it has to say, as JSON."""
+def _reply(worker: Child) -> list[T] | Exception:
+    """What a worker reports, or what ended it."""
+    try:
+        reply: list[T] = worker.receive()
+    except Exception as error:
+        return error
+    finally:
+        worker.close()
+    return reply
+
+
+def _work(
+    fd: int,
+    count: int,
+    render: Render,
+    report: Callable[[], Iterable[T]],
+    tokens: list[tuple[int, int]],
+    worker: int,
+) -> Iterator[list[T]]:
+    """Render and write every slice of a worker that is a child; what it has to report."""
     jobs = len(tokens)
     turn, passing = tokens[worker][0], tokens[(worker + 1) % jobs][1]
     for other, pair in enumerate(tokens):
@@ -93,13 +97,12 @@ def _work(fd: int, count: int, render: Render, report: Report, tokens: list[tupl
             os.close(pair[0])
         if pair[1] != passing:
             os.close(pair[1])
-    answer: dict[str, Any]
     try:
         _take_turns(fd, count, render, jobs, worker, turn, passing)
-        answer = {"report": list(report())}
-    except RbdumpError as error:
-        answer = {"error": str(error)}
-    return json.dumps(answer).encode()
+    except EOFError:
+        yield []  # what matters is told by the one that is gone
+    else:
+        yield list(report())
 
 
 def _take_turns(fd: int, count: int, render: Render, jobs: int, worker: int, turn: int, passing: int) -> None:

@@ -16,9 +16,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
 from rbdump.analysis.sources import SourceFiles, Sources
+from rbdump.analysis.walking import Walk
 from rbdump.errors import SourceError, UsageError
 from rbdump.events.builtin import builtin_formats, choose_numbering
 from rbdump.events.catalog import Catalog
@@ -69,27 +69,25 @@ def choose_clock(region: Region, given: str | None, tracefs: Sequence[Tracefs]) 
     return given or region.clock_name or next((source.clock for source in tracefs if source.clock), None)
 
 
-def gather_knowledge(
-    region: Region, entries: Entries, memory: Memory, sources: Sources, files: SourceFiles
-) -> Knowledge:
+def gather_knowledge(walk: Walk, entries: Entries, memory: Memory, sources: Sources, files: SourceFiles) -> Knowledge:
     """Hold the sources against the region; ``files`` are those of ``sources`` that were read already.
 
     SourceError when one cannot be used, WrongImageError when an image is another kernel's (unless forced).
     """
-    return _Gatherer(region, entries, memory, sources, files).gather()
+    return _Gatherer(walk, entries, memory, sources, files).gather()
 
 
 class _Gatherer:
     """Opens sources one kind after the other, collecting findings."""
 
-    def __init__(self, region: Region, entries: Entries, memory: Memory, sources: Sources, files: SourceFiles) -> None:
-        self.region = region
+    def __init__(self, walk: Walk, entries: Entries, memory: Memory, sources: Sources, files: SourceFiles) -> None:
+        self.region = walk.region
+        self.words = walk.words
         self.entries = entries
         self.memory = memory
         self.sources = sources
         self.files = files
         self.findings: list[Finding] = []
-        self._words: tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]] | None = None
 
     def gather(self) -> Knowledge:
         region, sources = self.region, self.sources
@@ -109,13 +107,14 @@ class _Gatherer:
                 text_addr=sources.text_addr,
                 force=sources.force,
             )
-        table = self.symbols() if self.files.listed is not None else images.table if images is not None else None
         texts = [copy.formats for copy in copies] + (images.formats if images is not None else [])
         for source in texts:
             fit = score_formats(Catalog([source]).get, self.entries, self.memory, origin=source.origin)
             self.findings += require_fit(fit, force=sources.force)
         if images is not None:
             texts += images.module_formats(self.entries, self.memory, texts)
+        # after the formats: with --jobs the words that this asks for are still being gathered
+        table = self.symbols() if self.files.listed is not None else images.table if images is not None else None
         numbering = choose_numbering(region.abi, region.layout.name, texts, self.entries)
         catalog = Catalog([*texts, builtin_formats(region.abi, numbering, self.entries, self.memory)], numbering)
         in_ns = clock_counts_ns(clock)
@@ -144,14 +143,6 @@ class _Gatherer:
             bits = 8 * (copy.long_size or self.region.abi.long_size)
             if bits != 8 * self.region.abi.long_size:
                 raise SourceError(f"{copy.path}: is of a {bits}-bit kernel, and the region is {self.region.abi}")
-
-    def words(self) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
-        """Words of the records that may be kernel addresses, and how often each occurs; found once."""
-        if self._words is None:
-            from rbdump.symbols.words import kernel_words
-
-            self._words = kernel_words(self.region.data, self.region.abi, self.entries.records)
-        return self._words
 
     def symbols(self) -> SymbolTable | None:
         """The symbol list, moved to where the last boot had it if it is of another."""

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from rbdump.analysis.walking import Walk
 from rbdump.errors import UsageError
 from rbdump.events.choose import choose
 from rbdump.events.comms import TaskNames, task_names, unknown_task
-from rbdump.events.entries import Entries, gather_entries
+from rbdump.events.entries import Entries
 from rbdump.events.rows import Memory
 from rbdump.findings import Finding, Severity
 from rbdump.render.bodies import Bodies, LastBoot, unknown_events
@@ -110,6 +109,7 @@ class Trace:
         sources: Sources,
         files: Callable[[], SourceFiles] | None = None,
     ) -> None:
+        self._walk = walk
         self.source = walk.source
         self.region = walk.region
         self.records = walk.records
@@ -130,14 +130,14 @@ class Trace:
     @cached_property
     def entries(self) -> Entries:
         """All records with their event id, flags and pid."""
-        entries, findings = gather_entries(self.records, self.memory)
+        entries, findings = self._walk.entries()
         self._found += findings
         return entries
 
     @cached_property
     def knowledge(self) -> Knowledge:
         """What the sources tell; opened when first asked for."""
-        return gather_knowledge(self.region, self.entries, self.memory, self.sources, self._source_files)
+        return gather_knowledge(self._walk, self.entries, self.memory, self.sources, self._source_files)
 
     @cached_property
     def names(self) -> TaskNames:
@@ -161,7 +161,9 @@ class Trace:
 
     def summary(self) -> dict[str, Any]:
         """What `rbdump info --json` prints; see the README for the keys."""
-        from rbdump.render.report import summarize  # rich is slow to import, and only reports need it
+        import hashlib  # these are slow to import, and only reports need them
+
+        from rbdump.render.report import summarize
 
         digest = hashlib.sha256(self.region.data.data).hexdigest()
         return summarize(self.region, self.findings, name=self.source.name, sha256=digest, clock=self.clock)
@@ -214,8 +216,7 @@ class Trace:
                 rows, title = slices[index]
                 return title.encode() + text_renderer.render(*view.part(rows))
 
-        found = write_slices(fd, len(slices), render, lambda: [finding.as_dict() for finding in bodies.findings], jobs)
-        self._found += [Finding(**{**item, "severity": Severity(item["severity"])}) for item in found]
+        self._found += write_slices(fd, len(slices), render, lambda: bodies.findings, jobs)
 
     def _view(self, selection: Selection, *, fold: bool = True) -> _View:
         known, entries = self.knowledge, self.entries

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a path to the records of the region in it, in this process or beside it.
+"""From a path to the records of the region in it, in this process or in the one of --jobs.
 
-Imports nothing above the ring floor: a run with --jobs walks in one process while the other loads the rest of rbdump
-and reads the sources.
+Imports little of what lies above the ring floor: the process of --jobs has to begin early.
 """
 
 from __future__ import annotations
@@ -10,11 +9,8 @@ from __future__ import annotations
 import mmap
 import os
 import pickle
-import signal
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from io import BytesIO
 from typing import Any, BinaryIO
 
@@ -22,37 +18,48 @@ import numpy as np
 import numpy.typing as npt
 
 from rbdump.analysis.child import Child
-from rbdump.errors import InputError, NotARegionError
+from rbdump.analysis.walkoptions import WalkOptions
+from rbdump.errors import NotARegionError
+from rbdump.events.entries import Entries, gather_entries
+from rbdump.events.rows import Memory
 from rbdump.findings import Finding, Severity
-from rbdump.inputs import Input, describe, load_input, map_file, map_input, memory_file, store_all
-from rbdump.ring import Policy, RecordTable, Region, default_policy, open_region, walk_region, walk_uncommitted
+from rbdump.inputs import Input, describe, load_input, map_file
+from rbdump.memoryfile import store_all
+from rbdump.ring import RecordTable, Region, default_policy, open_region, walk_region, walk_uncommitted
 
-__all__ = ["Walk", "WalkOptions", "walk_beside", "walk_dump"]
+__all__ = ["KernelWords", "Walk", "receive_walk", "send_walk", "walk_dump"]
 
+KernelWords = tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]
+"""What `kernel_words` gives: words of the records that may be kernel addresses, and how often each occurs."""
 _ALIGN = 64
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Walk:
     """A dump whose region was opened and walked."""
 
     source: Input
     region: Region
     records: RecordTable
+    _entries: tuple[Entries, list[Finding]] | None = None
+    _words: KernelWords | Callable[[], KernelWords] | None = None
+    """Those of another process are received when they are asked for."""
 
+    def entries(self) -> tuple[Entries, list[Finding]]:
+        """The records with the columns of their trace_entry, and what is wrong with these; gathered once."""
+        if self._entries is None:
+            self._entries = gather_entries(self.records, Memory(self.region.data, self.region.abi))
+        return self._entries
 
-@dataclass(frozen=True, slots=True)
-class WalkOptions:
-    """How to read the region; options of `rbdump parse`."""
+    def words(self) -> KernelWords:
+        """Words of the records that may be kernel addresses; found once."""
+        if self._words is None:
+            from rbdump.symbols.words import kernel_words
 
-    offset: int | None = None
-    """Where the region begins in the input; None to search for it."""
-    strict: bool = False
-    """Only what a kernel would have kept after a reboot."""
-    policy: Policy | None = None
-    """Which kernel, for `strict`; None to choose by layout."""
-    uncommitted: bool = False
-    """Records behind the last commit as well."""
+            self._words = kernel_words(self.region.data, self.region.abi, self.records)
+        elif callable(self._words):
+            self._words = self._words()
+        return self._words
 
 
 def walk_dump(
@@ -74,59 +81,53 @@ def walk_dump(
     return Walk(source, region, records)
 
 
-def walk_beside(path: str, options: WalkOptions) -> Callable[[], Walk]:
-    """Begin `walk_dump` in another process; the function that is returned waits for it, and raises what it raised.
+def send_walk(
+    path: str, identity: tuple[int, ...], options: WalkOptions, words: bool, store: BinaryIO, columns: BinaryIO
+) -> Iterator[Any]:
+    """`walk_dump`, and the words of its `Walk` if they are wanted, as `receive_walk` takes them from a `Child`.
 
-    What is no plain file can be read once only: that function then reads and walks it itself.
+    ``store`` receives what is decompressed, ``columns`` the arrays of the walk. A path that names another file than
+    that of ``identity`` (the first three of os.stat_result) by now gives None.
     """
-    if path == "-" or not os.path.isfile(path):
-        return partial(walk_dump, path, options)
-    raw = map_input(path)  # both processes look at one mapping: the name may be another file's a moment later
-    with ExitStack() as files:
-        store, columns = (files.enter_context(memory_file()) for _ in range(2))
-        child = Child(partial(_walk, path, options, raw, store, columns))
-        kept = files.pop_all()
-
-    def wait() -> Walk:
-        with kept:
-            reply, status = child.wait()
-            if os.WIFSIGNALED(status):
-                number = os.WTERMSIG(status)
-                raise InputError(f"{path}: the process that walks it was ended: {signal.strsignal(number) or number}")
-            if status:
-                raise InputError(f"{path}: the process that walks it ended early")
-            answer, parts = pickle.loads(reply)
-            if isinstance(answer, Exception):
-                raise answer
-            data = map_file(store) if os.fstat(store.fileno()).st_size else raw
-            shared = map_file(columns, mmap.ACCESS_COPY)
-            walk: Walk = _Reader(answer, data, [shared[begin:end] for begin, end in parts]).load()
-            return walk
-
-    return wait
-
-
-def _walk(path: str, options: WalkOptions, raw: npt.NDArray[np.uint8], store: BinaryIO, columns: BinaryIO) -> bytes:
     try:
-        walk = walk_dump(path, options, store, raw)
-        buffers: list[pickle.PickleBuffer] = []
-        answer = BytesIO()
-        _Writer(answer, walk.source.data, buffers).dump(walk)
-        return pickle.dumps((answer.getvalue(), [_keep(buffer.raw(), columns) for buffer in buffers]))
-    except Exception as error:
-        return pickle.dumps((error, []))
+        with open(path, "rb") as file:
+            same = os.fstat(file.fileno())[:3] == identity
+            raw = map_file(file) if same else None
+    except (OSError, ValueError):
+        raw = None
+    if raw is None:
+        yield None
+        return
+    walk = walk_dump(path, options, store, raw)
+    walk.entries()
+    buffers: list[pickle.PickleBuffer] = []
+    answer = BytesIO()
+    _Writer(answer, walk.source.data, buffers).dump(walk)
+    yield answer.getvalue(), [_keep(buffer.raw(), columns) for buffer in buffers]
+    if words:
+        yield walk.words()
+
+
+def receive_walk(
+    child: Child, path: str, file: BinaryIO, options: WalkOptions, words: bool, store: BinaryIO, columns: BinaryIO
+) -> Walk:
+    """What `send_walk` sends of ``file``; walks it here if that process did not see the same file."""
+    reply = child.receive()
+    if reply is None:
+        return walk_dump(path, options, raw=map_file(file))
+    answer, parts = reply
+    data = map_file(store if os.fstat(store.fileno()).st_size else file)
+    shared = map_file(columns, mmap.ACCESS_COPY)
+    walk: Walk = _Reader(answer, data, [shared[begin:end] for begin, end in parts]).load()
+    walk._words = child.receive if words else None
+    return walk
 
 
 def _keep(column: memoryview, columns: BinaryIO) -> tuple[int, int]:
-    """Write a column and say where it begins and ends; one of zeros becomes a hole in the file."""
-    begin = -(-columns.tell() // _ALIGN) * _ALIGN
-    end = begin + len(column)
-    if np.frombuffer(column, np.uint8).any():
-        columns.seek(begin)
-        store_all(columns, column)
-    columns.seek(end)
-    columns.truncate()
-    return begin, end
+    """Write a column and say where it begins and ends."""
+    begin = columns.seek(-(-columns.tell() // _ALIGN) * _ALIGN)
+    store_all(columns, column)
+    return begin, columns.tell()
 
 
 class _Writer(pickle.Pickler):

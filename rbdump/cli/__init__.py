@@ -3,22 +3,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
-import os
-import signal
-import sys
-from typing import NoReturn
-
 import typer
 
 from rbdump import __version__
 from rbdump.cli import check, formats, info, parse, resolve
 from rbdump.cli.helptext import Command
-from rbdump.cli.reporting import complain, open_standard_files
-from rbdump.errors import ExitStatus, RbdumpError
+from rbdump.errors import ExitStatus
 
-__all__ = ["app", "main"]
+__all__ = ["app", "run"]
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -50,36 +42,8 @@ def _root(
     pass
 
 
-def main() -> NoReturn:
-    """Entry point of the `rbdump` command: errors become one line and their exit status.
-
-    A closed pipe and Ctrl-C end the process by their signals, as they end any filter: 141 and 130 in a shell.
-    """
-    open_standard_files()
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where it is ignored nobody can wait for the processes of --jobs
-    gc.disable()  # one run, few cycles, millions of short-lived strings
-    # numpy's linear algebra is not used; its threads cost start-up time and do not survive the fork of --jobs
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    try:
-        status = _run()
-        sys.stdout.flush()
-    except RbdumpError as error:
-        complain(str(error))
-        status = error.status
-    except OSError as error:  # files of the user are RbdumpErrors; what is left is standard output
-        complain(f"cannot write the output: {error.strerror}")
-        status = ExitStatus.OUTPUT
-    except MemoryError:
-        complain("there is not enough memory for what these inputs ask for")
-        status = ExitStatus.INPUT
-    with contextlib.suppress(OSError):
-        sys.stderr.flush()
-    os._exit(status)  # taking a large trace apart object by object would be 4 % of the run
-
-
-def _run() -> int:
+def run() -> int:
+    """Do what the arguments of this process say; the exit status."""
     try:
         app()
     except SystemExit as end:

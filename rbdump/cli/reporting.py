@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Findings on their way out: a digest on stderr, or all of them as JSON lines in a file; standard files."""
+"""Findings on their way out: a digest on stderr, or all of them as JSON lines in a file."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -13,30 +12,9 @@ from collections.abc import Sequence
 from rbdump.errors import OutputError
 from rbdump.findings import Finding, Severity
 
-__all__ = ["complain", "open_standard_files", "report_findings"]
+__all__ = ["complain", "report_findings"]
 
 SHOWN_OF_A_CODE = 3
-
-
-def open_standard_files() -> None:
-    """Give standard files that the caller closed a number that nothing else gets, and that fails when it is used.
-
-    Else the first file that is opened would be standard output, and Python has no object for it at all.
-    """
-    for fd, flags in ((0, os.O_WRONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
-        try:
-            os.fstat(fd)
-        except OSError:
-            null = os.open(os.devnull, flags)
-            if null != fd:
-                os.dup2(null, fd)
-                os.close(null)
-    if sys.stdin is None:
-        sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)
-    if sys.stdout is None:
-        sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
-    if sys.stderr is None:
-        sys.stderr = os.fdopen(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
 
 
 def complain(text: str) -> None:

@@ -7,7 +7,6 @@ another event in another kernel: only sources of the kernel that wrote the regio
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 from collections.abc import Iterable, Sequence
 
@@ -95,6 +94,8 @@ class Catalog:
 
     def near(self, name: str) -> list[str]:
         """Up to three names that a mistyped one may have meant."""
+        import difflib  # slow to import, for a case that seldom is
+
         candidates = {f"{system}:{event}" for system, event in self._ids} | {event for _, event in self._ids}
         candidates |= {f"{system}:*" for system, _ in self._ids}
         return difflib.get_close_matches(name, sorted(candidates), 3, 0.6)

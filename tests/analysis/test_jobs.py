@@ -12,7 +12,7 @@ import time
 import pytest
 
 from rbdump.analysis.jobs import write_slices
-from rbdump.errors import OutputError
+from rbdump.errors import OutputError, SourceError
 
 
 def render(index: int) -> bytes:
@@ -74,6 +74,22 @@ def test_a_killed_worker_is_one_error_and_no_hang(number: signal.Signals) -> Non
     assert len(os.listdir("/proc/self/fd")) == len(before)
 
 
+@pytest.mark.parametrize("bad", [5, 6, 7])
+def test_an_error_is_the_same_whichever_process_meets_it(bad: int) -> None:
+    def fail(index: int) -> bytes:
+        if index == bad:
+            raise SourceError("a format lies")
+        return render(index)
+
+    with tempfile.TemporaryFile() as file:
+        with pytest.raises(SourceError, match="a format lies"):
+            write_slices(file.fileno(), 23, fail, list, 3)
+        file.seek(0)
+        assert file.read() == b"".join(render(i) for i in range(bad))
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
 def test_an_error_here_ends_the_others() -> None:
     def fail(index: int) -> bytes:
         if index == 6:
@@ -112,7 +128,7 @@ def test_too_few_file_descriptors_are_one_error() -> None:
     code = """
 import os, resource
 from rbdump.analysis.jobs import write_slices
-from rbdump.errors import OutputError
+from rbdump.errors import OutputError, SourceError
 null, hard = os.open(os.devnull, os.O_WRONLY), resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 errors = 0
 for limit in range(null + 2, null + 40):

@@ -8,14 +8,17 @@ import errno
 import lzma
 import os
 import signal
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from rbdump.analysis import walking
-from rbdump.analysis.walking import Walk, WalkOptions, walk_beside, walk_dump
+from rbdump.analysis import walker, walking
+from rbdump.analysis.walker import start_walker, walk_beside
+from rbdump.analysis.walking import Walk, walk_dump
+from rbdump.analysis.walkoptions import WalkOptions
 from rbdump.errors import InputError, NotARegionError, OutputError
 from tests.conftest import SAMPLES
 from tests.ringwriter import RegionWriter
@@ -24,8 +27,12 @@ REGION = SAMPLES / "7.3.4-consumed" / "region.bin.xz"
 
 
 def columns(walk: Walk) -> list[object]:
+    entries, findings = walk.entries()
+    assert entries.records is walk.records
     tables = [walk.records, *(cpu.subbufs for cpu in walk.region.cpus)]
-    return [getattr(table, field.name).tolist() for table in tables for field in dataclasses.fields(table)]
+    found = [getattr(table, field.name).tolist() for table in tables for field in dataclasses.fields(table)]
+    of_entries = [getattr(entries, name).tolist() for name in ("id", "flags", "preempt_count", "pid")]
+    return [found, of_entries, findings]
 
 
 @pytest.fixture
@@ -39,8 +46,10 @@ def plain(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("options", [WalkOptions(), WalkOptions(strict=True), WalkOptions(uncommitted=True)])
 def test_another_process_finds_the_same(plain: Path, options: WalkOptions, compressed: bool) -> None:
     path = str(REGION if compressed else plain)
-    here, there = walk_dump(path, options), walk_beside(path, options)()
+    here, there = walk_dump(path, options), walk_beside(path, options, words=True)()
     assert columns(here) == columns(there)
+    assert all(map(np.array_equal, here.words(), there.words()))
+    assert there.words() is there.words()
     assert here.region.findings == there.region.findings
     assert here.region.structs is there.region.structs
     assert there.region.data is there.source.data
@@ -72,14 +81,53 @@ def test_its_errors_are_raised_here(tmp_path: Path) -> None:
         walk_beside(str(noise), WalkOptions())()
 
 
-def test_a_file_that_is_replaced_meanwhile_does_no_harm(plain: Path, tmp_path: Path) -> None:
-    here, walk = walk_dump(str(plain), WalkOptions()), walk_beside(str(plain), WalkOptions())
+@pytest.mark.parametrize("early", [True, False])
+def test_a_file_that_is_replaced_meanwhile_does_no_harm(plain: Path, tmp_path: Path, early: bool) -> None:
+    here = walk_dump(str(plain), WalkOptions())
+    if early:  # the process sees the name only after it is another file's
+        reader, writer = os.pipe()
+        first = walking.send_walk
+
+        def wait(*arguments: object) -> object:
+            os.read(reader, 1)
+            return first(*arguments)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(walking, "send_walk", wait)
+            walk = walk_beside(str(plain), WalkOptions())
+    else:
+        walk = walk_beside(str(plain), WalkOptions())
+        time.sleep(0.1)
     other = tmp_path / "other"
     other.write_bytes(bytes(9000))
     other.replace(plain)
+    if early:
+        os.write(writer, b"x")
+        os.close(reader)
+        os.close(writer)
     there = walk()
     assert np.array_equal(here.source.data, there.source.data)
     assert columns(here) == columns(there)
+
+
+def test_words_that_nobody_ordered_are_gathered_here(plain: Path) -> None:
+    here, there = walk_dump(str(plain), WalkOptions()), walk_beside(str(plain), WalkOptions())()
+    assert all(map(np.array_equal, here.words(), there.words()))
+
+
+def test_a_process_that_waits_already_is_used(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = os.listdir("/proc/self/fd")
+    start_walker()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fork", None)
+        walk = walk_beside(str(plain), WalkOptions())()
+    assert columns(walk) == columns(walk_dump(str(plain), WalkOptions()))
+    del walk
+    start_walker()
+    walk_beside("-", WalkOptions())  # no work for it
+    assert len(os.listdir("/proc/self/fd")) == len(before)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
 
 
 def test_a_file_named_like_standard_input_is_not_meant(
@@ -107,20 +155,30 @@ def test_a_pipe_is_walked_here(plain: Path) -> None:
     os.waitpid(pid, 0)
 
 
-@pytest.mark.parametrize(("number", "words"), [(signal.SIGKILL, "was ended: Killed"), (None, "ended early")])
+@pytest.mark.parametrize(("number", "words"), [(signal.SIGKILL, r"by a signal \(Killed\)"), (None, "ended early")])
 def test_a_process_that_dies_is_one_error(
     plain: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals | None, words: str
 ) -> None:
-    def die(*_: object) -> bytes:
+    def die(*_: object) -> None:
         if number is not None:
             os.kill(os.getpid(), number)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(walking, "_walk", die)
+    monkeypatch.setattr(walking, "send_walk", die)
     before = os.listdir("/proc/self/fd")
-    with pytest.raises(InputError, match=words):
+    with pytest.raises(OutputError, match=words):
         walk_beside(str(plain), WalkOptions())()
     assert len(os.listdir("/proc/self/fd")) == len(before)
+
+
+def test_a_bug_in_it_keeps_its_traceback(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def a_function_with_a_bug(*_: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(walking, "send_walk", a_function_with_a_bug)
+    with pytest.raises(ZeroDivisionError, match="a bug") as caught:
+        walk_beside(str(plain), WalkOptions())()
+    assert "in a_function_with_a_bug" in caught.value.__notes__[0]
 
 
 def test_a_process_that_cannot_be_started_is_one_error(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,4 +189,6 @@ def test_a_process_that_cannot_be_started_is_one_error(plain: Path, monkeypatch:
     before = os.listdir("/proc/self/fd")
     with pytest.raises(OutputError, match="cannot start a process"):
         walk_beside(str(plain), WalkOptions())
+    start_walker()  # says nothing: whether it is needed is not known yet
+    assert walker._early is None
     assert len(os.listdir("/proc/self/fd")) == len(before)
