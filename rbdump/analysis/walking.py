@@ -140,6 +140,11 @@ class _Writer(pickle.Pickler):
     def persistent_id(self, item: Any) -> str | None:
         return "data" if item is self._data else None
 
+    def reducer_override(self, item: Any) -> Any:
+        if isinstance(item, np.ndarray) and item.strides == (0,) and len(item):  # one value in all rows
+            return np.broadcast_to, (item[0], item.shape)
+        return NotImplemented
+
 
 class _Reader(pickle.Unpickler):
     def __init__(self, answer: bytes, data: npt.NDArray[np.uint8], buffers: list[npt.NDArray[np.uint8]]) -> None:

@@ -8,6 +8,8 @@ other, by the running maximum of each CPU's time stamps gives exactly that.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 import numpy.typing as npt
 
@@ -19,6 +21,7 @@ __all__ = ["NO_BOUND", "merge_records"]
 
 Ints = npt.NDArray[np.int64]
 Stamps = npt.NDArray[np.uint64]
+T = TypeVar("T", np.int64, np.uint8)
 
 NO_BOUND = np.uint64(2**64 - 1)
 """A bound on time stamps that no stamp is above."""
@@ -66,7 +69,7 @@ def merge_records(sweep: Sweep, orders: list[Ints], lost: list[Ints], latest: li
     subbuf = subbuf[perm]
     cpu_of = np.repeat(np.array([cpu.cpu for cpu in sweep.region.cpus], np.uint16), np.diff(bases))
     index_of = (np.arange(int(bases[-1])) - np.repeat(bases[:-1], np.diff(bases))).astype(np.int32)
-    lost_column = np.zeros(rows, np.int64)
+    lost_column = _zeros(rows, np.int64)
     if len(lost_rows[0]):
         unmerged = np.zeros(rows, np.int64)
         unmerged[lost_rows[0]] = lost_rows[1]
@@ -90,8 +93,13 @@ def merge_records(sweep: Sweep, orders: list[Ints], lost: list[Ints], latest: li
 
 
 def _spread(values: npt.NDArray[np.uint8], subbuf: npt.NDArray[np.int32]) -> npt.NDArray[np.uint8]:
-    """What is known of each record's sub-buffer; most often that is 0 for all, and no memory needs to be written."""
-    return values[subbuf] if values.any() else np.zeros(len(subbuf), np.uint8)
+    """What is known of each record's sub-buffer."""
+    return values[subbuf] if values.any() else _zeros(len(subbuf), np.uint8)
+
+
+def _zeros(rows: int, dtype: type[T]) -> npt.NDArray[T]:
+    """A read-only column of zeros, as most columns of their kind are: it takes no memory."""
+    return np.broadcast_to(dtype(), rows)
 
 
 def _rise(ts: Stamps, orders: list[Ints], ends: Ints, latest: list[Stamps] | None) -> bool:

@@ -31,7 +31,10 @@ class RecordState(IntEnum):
 
 @dataclass(slots=True)
 class RecordTable:
-    """One row for each data record (event). All columns have the same length; order is the merged order."""
+    """One row for each data record (event). All columns have the same length; order is the merged order.
+
+    Columns are for reading: the rows of one may share their memory.
+    """
 
     ts: npt.NDArray[np.uint64]
     """Time stamp in units of the trace clock."""

@@ -57,6 +57,13 @@ def test_another_process_finds_the_same(plain: Path, options: WalkOptions, compr
     assert here.source.compression == there.source.compression
 
 
+def test_a_column_of_zeros_takes_no_memory_in_either_process(plain: Path) -> None:
+    for walk in (walk_dump(str(plain), WalkOptions()), walk_beside(str(plain), WalkOptions())()):
+        assert walk.records.lost.strides == (0,)
+        assert walk.records.lost.shape == walk.records.ts.shape
+        assert not walk.records.lost.any()
+
+
 def test_its_arrays_can_be_written_as_those_of_this_process(plain: Path) -> None:
     walk = walk_beside(str(plain), WalkOptions())()
     before = columns(walk)
