@@ -7,6 +7,7 @@ Source: ISO C 6.3.1 and the kernel's typedefs (include/linux/types.h, include/ua
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 from rbdump.abi import Abi
@@ -150,31 +151,38 @@ _LONG = {
 }
 
 
+@cache
+def _names(long_size: int, page_size: int | None) -> dict[str, CType]:
+    """All types by name; ``page_size`` is sizeof(struct page) where it is known."""
+    names: dict[str, CType] = {
+        "void": CType("void", 0),
+        "bool": CType("bool", 1),
+        "_Bool": CType("bool", 1),
+        # char is unsigned in every kernel since 6.2 (commit 3bc753c06dd0); before that on arm, arm64, ppc and s390
+        "char": CType("int", 1, True, name="char"),
+    }
+    for name, (size, signed) in _FIXED.items():
+        names[name] = CType("int", size, signed)
+    for name, signed in _LONG.items():
+        names[name] = CType("int", long_size, signed)
+    for size in (1, 2, 4, 8):
+        for prefix in ("u", "__u", "__be", "__le"):
+            names[f"{prefix}{8 * size}"] = CType("int", size, False)
+        for prefix in ("s", "__s"):
+            names[f"{prefix}{8 * size}"] = CType("int", size, True)
+        names[f"uint{8 * size}_t"] = CType("int", size, False)
+        names[f"int{8 * size}_t"] = CType("int", size, True)
+    # struct page is 64 bytes on the 64-bit and 32 bytes on the 32-bit kernels that do not add debug members
+    names["struct page"] = CType("struct", page_size or 8 * long_size, name="struct page")
+    return names
+
+
 class TypeTable:
     """The named types of one ABI. ``unknown struct`` types have size 0."""
 
     def __init__(self, abi: Abi, page_size: int | None = None) -> None:
         self.long_size = abi.long_size
-        names: dict[str, CType] = {
-            "void": CType("void", 0),
-            "bool": CType("bool", 1),
-            "_Bool": CType("bool", 1),
-            # char is unsigned in every kernel since 6.2 (commit 3bc753c06dd0); before that on arm, arm64, ppc and s390
-            "char": CType("int", 1, True, name="char"),
-        }
-        for name, (size, signed) in _FIXED.items():
-            names[name] = CType("int", size, signed)
-        for name, signed in _LONG.items():
-            names[name] = CType("int", abi.long_size, signed)
-        for size in (1, 2, 4, 8):
-            for prefix in ("u", "__u", "__be", "__le"):
-                names[f"{prefix}{8 * size}"] = CType("int", size, False)
-            for prefix in ("s", "__s"):
-                names[f"{prefix}{8 * size}"] = CType("int", size, True)
-            names[f"uint{8 * size}_t"] = CType("int", size, False)
-            names[f"int{8 * size}_t"] = CType("int", size, True)
-        # struct page is 64 bytes on the 64-bit and 32 bytes on the 32-bit kernels that do not add debug members
-        names["struct page"] = CType("struct", page_size or 8 * abi.long_size, name="struct page")
+        names = _names(abi.long_size, page_size)
         self.names = names
         self.int = names["int"]
         self.unsigned = names["unsigned"]

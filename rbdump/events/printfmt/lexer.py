@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from rbdump.events.printfmt.nodes import UnsupportedPrintFmt
 
@@ -20,14 +20,16 @@ class Token(NamedTuple):
 
 
 _TOKEN = re.compile(
-    r"""(?P<space>\s+|/\*.*?\*/)
-      | (?P<number>(?:0[xX][0-9a-fA-F]+|0[bB][01]+|[0-9]+)[uUlL]*(?![.\w]))
+    r"""(?>\s+|/\*.*?\*/)*+
+      (?:(?P<number>(?:0[xX][0-9a-fA-F]+|0[bB][01]+|[0-9]+)[uUlL]*(?![.\w]))
       | (?P<prefix>[uUL]|u8)?(?:"(?P<string>(?:[^"\\]|\\.)*)"|'(?P<char>(?:[^'\\]|\\.)+)')
       | (?P<name>[A-Za-z_$][\w$]*)
       | (?P<op>\.\.\.|<<=|>>=|->|\+\+|--|<<|>>|<=|>=|==|!=|&&|\|\||[-+*/%&|^]=|[-+*/%&|^~!<>=?:;,.(){}\[\]\#])
+      | (?P<end>\Z))
     """,
     re.VERBOSE | re.DOTALL,
 )
+_token = Token._make
 _ESCAPE = re.compile(r"\\(?:([0-7]{1,3})|x([0-9a-fA-F]+)|(.))", re.DOTALL)
 _SIMPLE = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v", "e": "\x1b"}
 
@@ -50,16 +52,17 @@ def tokenize(text: str) -> list[Token]:
     """All tokens of ``text``, closed by an ``end`` token. Raises UnsupportedPrintFmt."""
     tokens: list[Token] = []
     position = 0
-    for match in _TOKEN.finditer(text):
-        if match.start() != position:
-            break
-        kind = match.lastgroup
-        if kind in ("number", "name", "op"):
-            tokens.append(Token(kind, match.group(), position))  # type: ignore[arg-type]
-        elif kind in ("string", "char"):
-            tokens.append(Token(kind, unescape(match.group(kind)), position))  # type: ignore[arg-type]
-        position = match.end()
-    if position < len(text):
-        raise UnsupportedPrintFmt(f"{text[position : position + 12]!r} at column {position} is no C token")
-    tokens.append(Token("end", "", len(text)))
-    return tokens
+    match = _TOKEN.match
+    while found := match(text, position):
+        kind: Any = found.lastgroup
+        begin, position = found.span(kind)
+        word = found[kind]
+        if kind in ("string", "char"):  # without their quotes
+            begin -= 1
+            position += 1
+            word = unescape(word)
+        tokens.append(_token((kind, word, begin)))
+        if kind == "end":
+            return tokens
+    rest = text[position:].lstrip()
+    raise UnsupportedPrintFmt(f"{rest[:12]!r} at column {len(text) - len(rest)} is no C token")

@@ -22,6 +22,7 @@ _PRECEDENCE = {
     "<<": 8, ">>": 8, "+": 9, "-": 9, "*": 10, "/": 10, "%": 10,
 }  # fmt: skip
 _MAX_DEPTH = 150
+_CLOSERS = frozenset({",", "}", ")", "]"})
 
 
 class Parser(DeclarationParser):
@@ -42,6 +43,8 @@ class Parser(DeclarationParser):
 
     def assignment(self) -> n.Node:
         """Conditional expression, or ``name = value`` inside a statement expression."""
+        if self.words[self.at + 1] in _CLOSERS and self.token.kind != "op":  # most are one token
+            return self.primary()
         self.depth += 1
         if self.depth > _MAX_DEPTH:
             raise UnsupportedPrintFmt(f"the expression at column {self.token.offset} is nested too deeply")
@@ -116,13 +119,16 @@ class Parser(DeclarationParser):
     def postfix(self, of: n.Node) -> n.Node:
         """Calls, members and indices behind an operand."""
         while True:
-            if self.accept("->") or self.accept("."):
+            word = self.words[self.at]
+            if word in ("->", "."):
+                self.at += 1
                 of = n.Member(of, self.name())
-            elif self.accept("["):
+            elif word == "[":
+                self.at += 1
                 index = self.comma()
                 self.expect("]")
                 of = n.Index(of, index)
-            elif self.ahead("(") and isinstance(of, n.Ident):
+            elif word == "(" and isinstance(of, n.Ident):
                 self.at += 1
                 of = n.Call(of.name, self.arguments())
             else:
@@ -200,6 +206,8 @@ class Parser(DeclarationParser):
             value = int(digits, 8) if octal else int(digits, 0)
         except ValueError:
             raise UnsupportedPrintFmt(f"{token.text!r} at column {token.offset} is no number") from None
+        if not suffix and value < 1 << 31:
+            return n.Number(value, self.types.int)
         decimal = digits.isdigit() and not octal
         candidates: list[CType] = []
         types = self.types

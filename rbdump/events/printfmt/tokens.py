@@ -15,6 +15,9 @@ class Tokens:
     def __init__(self, text: str) -> None:
         self.tokens = tokenize(text)
         self.at = 0
+        self.words = [token.text if token.kind in ("op", "name") else None for token in self.tokens]
+        self.words.append(None)
+        """Operators and names by position, None for other tokens: one item more than there are tokens."""
 
     @property
     def token(self) -> Token:
@@ -35,14 +38,14 @@ class Tokens:
 
     def ahead(self, text: str) -> bool:
         """Whether the operator or name ``text`` comes next."""
-        return self.token.text == text and self.token.kind in ("op", "name")
+        return self.words[self.at] == text
 
     def accept(self, text: str) -> bool:
         """Skip ``text`` if it comes next."""
-        if self.ahead(text):
-            self.at += 1
-            return True
-        return False
+        if self.words[self.at] != text:
+            return False
+        self.at += 1
+        return True
 
     def expect(self, text: str) -> None:
         """Skip ``text``, which must come next."""
