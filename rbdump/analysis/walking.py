@@ -25,7 +25,15 @@ from rbdump.events.rows import Memory
 from rbdump.findings import Finding, Severity
 from rbdump.inputs import Input, describe, load_input, map_file
 from rbdump.memoryfile import store_all
-from rbdump.ring import RecordTable, Region, default_policy, open_region, walk_region, walk_uncommitted
+from rbdump.ring import (
+    MAX_OTHER_REGIONS,
+    RecordTable,
+    Region,
+    default_policy,
+    open_region,
+    walk_region,
+    walk_uncommitted,
+)
 
 __all__ = ["KernelWords", "Walk", "receive_walk", "send_walk", "walk_dump"]
 
@@ -73,6 +81,7 @@ def walk_dump(
         raise NotARegionError(f"{source.name}: {error}; it looks like {describe(source.data)}") from None
     if region.other_regions:
         offsets = ", ".join(f"{other:#x}" for other in region.other_regions)
+        offsets += " and perhaps more" if len(region.other_regions) == MAX_OTHER_REGIONS else ""
         message = f"there are further regions in this input, at {offsets} (--offset opens another)"
         region.findings.append(Finding(Severity.WARNING, "other-regions", message, offset=region.other_regions[0]))
     records = walk_region(region, policy=options.policy or (default_policy(region) if options.strict else None))

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from rbdump.ring.decode import walk_region
-from rbdump.ring.open import find_regions, open_region
+from rbdump.ring.open import MAX_OTHER_REGIONS, find_regions, open_region
 from rbdump.ring.records import RecordState, RecordTable
 from rbdump.ring.region import CpuBuffer, Region, ScratchModule
 from rbdump.ring.strict import POLICIES, Policy, default_policy
@@ -12,6 +12,7 @@ from rbdump.ring.subbufs import Subbufs, SubbufState
 from rbdump.ring.uncommitted import walk_uncommitted
 
 __all__ = [
+    "MAX_OTHER_REGIONS",
     "POLICIES",
     "CpuBuffer",
     "Policy",

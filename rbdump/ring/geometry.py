@@ -94,7 +94,9 @@ def derive_geometry(data: Bytes, identity: Identity, total_size: int | None = No
     room = len(data) - identity.offset
     sizes = {room} if total_size is None else {room, total_size}
     best: tuple[tuple[int, int, bool, int], Geometry] | None = None
-    for subbuf_size, nr_subbufs in _claims(data, identity, sizes):
+    for subbuf_size, nr_subbufs, claimed in _claims(data, identity, sizes):
+        if not claimed and best is not None and all(chunk.evidence == 3 and chunk.exact for chunk in best[1].chunks):
+            break
         geometry = _lay_out(data, identity, subbuf_size, nr_subbufs, sizes)
         fits = any(nr_subbufs_for(identity, size, len(geometry.chunks), subbuf_size) == nr_subbufs for size in sizes)
         hits = [chunk for chunk in geometry.chunks if chunk.plausible]
@@ -185,8 +187,11 @@ def _align(position: int, size: int) -> int:
     return -(-position // size) * size
 
 
-def _claims(data: Bytes, identity: Identity, sizes: set[int]) -> Iterator[tuple[int, int]]:
-    """(sub-buffer size, number) as the headers claim them, the first CPU's first, then what the kernel would choose."""
+def _claims(data: Bytes, identity: Identity, sizes: set[int]) -> Iterator[tuple[int, int, bool]]:
+    """(sub-buffer size, number, True) as the headers claim them, the first CPU's first.
+
+    Then, with False, what the kernel would choose.
+    """
     cpu_meta, abi = identity.structs.cpu_meta, identity.structs.abi
     first = np.array([identity.offset + identity.cpus_offset], np.int64)
     others = (
@@ -205,14 +210,14 @@ def _claims(data: Bytes, identity: Identity, sizes: set[int]) -> Iterator[tuple[
         for claim in zip(subbuf_sizes[possible].tolist(), numbers[possible].tolist(), strict=True):
             if claim not in seen and len(seen) < MAX_CLAIMS:
                 seen[claim] = None
-                yield claim
+                yield *claim, True
     for subbuf_size in dict.fromkeys(claim[0] for claim in seen):
         for size in sizes:
             for cpus in range(1, 65):
                 claim = subbuf_size, nr_subbufs_for(identity, size, cpus, subbuf_size)
                 if claim[1] and claim not in seen:
                     seen[claim] = None
-                    yield claim
+                    yield *claim, False
 
 
 def _lay_out(data: Bytes, identity: Identity, subbuf_size: int, nr_subbufs: int, sizes: set[int]) -> Geometry:

@@ -7,6 +7,7 @@ headers are the last boot's; only their differences are used.
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 
 import numpy as np
@@ -24,9 +25,12 @@ from rbdump.ring.search import Places
 from rbdump.ring.structs import struct_parse
 from rbdump.ring.subbufs import parse_subbufs
 
-__all__ = ["find_regions", "open_region"]
+__all__ = ["MAX_OTHER_REGIONS", "find_regions", "open_region"]
 
 Bytes = npt.NDArray[np.uint8]
+
+MAX_OTHER_REGIONS = 32
+"""Further regions that are looked for; a kernel has a few, and a file made to be slow as many as fit."""
 
 
 def open_region(data: Bytes, *, offset: int | None = None) -> Region:
@@ -38,7 +42,7 @@ def open_region(data: Bytes, *, offset: int | None = None) -> Region:
         raise NotARegionError(f"no persistent ring buffer {where}")
     region = _Opener(data, *found).open()
     if offset is None:
-        region.other_regions = tuple(_find_regions(places, region.offset + region.size))
+        region.other_regions = tuple(_find_regions(places, region.offset + region.size, MAX_OTHER_REGIONS))
     return region
 
 
@@ -47,9 +51,9 @@ def find_regions(data: Bytes, *, start: int = 0) -> list[int]:
     return _find_regions(Places(data), start)
 
 
-def _find_regions(places: Places, start: int) -> list[int]:
-    found = []
-    while start + 4096 <= len(places.data):
+def _find_regions(places: Places, start: int, most: int = sys.maxsize) -> list[int]:
+    found: list[int] = []
+    while start + 4096 <= len(places.data) and len(found) < most:
         candidate = _search(places, start)
         if candidate is None:
             break

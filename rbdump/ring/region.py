@@ -86,7 +86,7 @@ class Region:
     modules: tuple[ScratchModule, ...] = ()
     findings: list[Finding] = field(default_factory=list)
     other_regions: tuple[int, ...] = ()
-    """Offsets of further regions behind this one in the same input."""
+    """Offsets of further regions behind this one in the same input, the first 32."""
 
     @property
     def abi(self) -> Abi:

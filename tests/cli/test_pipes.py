@@ -15,6 +15,7 @@ import pytest
 
 from rbdump.errors import ExitStatus
 from tests.conftest import Run, command
+from tests.ringwriter import RegionWriter
 
 SAMPLE = "6.12.43-sched"
 
@@ -133,6 +134,14 @@ def test_the_input_is_never_written(run: Run, raw: Path) -> None:
     for verb in ("parse", "info", "check"):
         assert run(verb, raw).returncode == 0
     assert (raw.read_bytes(), raw.stat().st_mtime_ns) == before
+
+
+def test_more_regions_than_anybody_has_are_not_all_listed(run: Run, tmp_path: Path) -> None:
+    many = tmp_path / "many"
+    many.write_bytes(RegionWriter([[]], layout="C1", nr_subbufs=3).region() * 40)
+    done = run("parse", many)
+    assert done.stderr.count(b", 0x") == 31
+    assert b"and perhaps more (--offset opens another)" in done.stderr
 
 
 def test_two_regions_in_one_file(run: Run, raw: Path, samples: Path, tmp_path: Path) -> None:

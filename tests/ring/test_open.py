@@ -12,7 +12,7 @@ import pytest
 
 from rbdump.errors import NotARegionError
 from rbdump.findings import Severity
-from rbdump.ring import Region, SubbufState, find_regions, open_region, walk_region
+from rbdump.ring import MAX_OTHER_REGIONS, Region, SubbufState, find_regions, open_region, walk_region
 from rbdump.ring.geometry import nr_subbufs_for
 from rbdump.ring.identify import identify
 from rbdump.ring.layout import LAYOUTS
@@ -73,6 +73,13 @@ def test_two_regions_without_a_gap(layout: str, map_addr: int) -> None:
     assert_same(rows(region, walk_region(region)), merged(one, 2))
     other = open_region(data, offset=one.size)
     assert_same(rows(other, walk_region(other)), merged(two, 2))
+
+
+def test_regions_without_end_are_not_all_looked_for() -> None:
+    one = write_region([steady(5)], layout="C1", nr_subbufs=3)
+    data = load(one * (MAX_OTHER_REGIONS + 9))
+    assert len(find_regions(data)) == MAX_OTHER_REGIONS + 9
+    assert open_region(data).other_regions == tuple(range(len(one), (MAX_OTHER_REGIONS + 1) * len(one), len(one)))
 
 
 @pytest.mark.parametrize("data", [b"", b"\0" * 100_000, b"text\n" * 30_000, junk(200_000), b"\x1f\x8b" + junk(5000)])
