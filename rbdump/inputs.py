@@ -38,7 +38,6 @@ __all__ = [
     "load_input",
     "load_source",
     "map_file",
-    "map_input",
     "map_source",
     "open_bytes",
 ]
@@ -248,15 +247,10 @@ def load_input(
 ) -> Input:
     """The bytes of ``path`` (``-``: standard input), .gz, .xz and .zst decompressed. InputError when unreadable.
 
-    ``store``: an empty file for what is decompressed, where another process wants it as well. ``raw``: what
-    `map_input` gave for the path.
+    ``store``: an empty file for what is decompressed, where another process wants it as well. ``raw``: the bytes of
+    the file, where it is open already; then ``path`` is its name only.
     """
     return _load(path, InputError, limit, store, raw)
-
-
-def map_input(path: str) -> npt.NDArray[np.uint8]:
-    """The bytes of ``path`` as the file holds them, compressed or not. InputError when unreadable."""
-    return _read(path, InputError, DECOMPRESSED_LIMIT)
 
 
 def load_source(path: str, *, limit: int = DECOMPRESSED_LIMIT) -> Input:
