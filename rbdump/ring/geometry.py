@@ -95,7 +95,7 @@ def derive_geometry(data: Bytes, identity: Identity, total_size: int | None = No
     sizes = {room} if total_size is None else {room, total_size}
     best: tuple[tuple[int, int, bool, int], Geometry] | None = None
     for subbuf_size, nr_subbufs, claimed in _claims(data, identity, sizes):
-        if not claimed and best is not None and all(chunk.evidence == 3 and chunk.exact for chunk in best[1].chunks):
+        if not claimed and best is not None and _intact(data, identity, best[1]):
             break
         geometry = _lay_out(data, identity, subbuf_size, nr_subbufs, sizes)
         fits = any(nr_subbufs_for(identity, size, len(geometry.chunks), subbuf_size) == nr_subbufs for size in sizes)
@@ -114,6 +114,20 @@ def derive_geometry(data: Bytes, identity: Identity, total_size: int | None = No
             f"the headers of all CPUs behind offset {identity.offset:#x} are destroyed: no sub-buffer size is left"
         )
     return blind
+
+
+def _intact(data: Bytes, identity: Identity, geometry: Geometry) -> bool:
+    """Whether all headers agree with the sizes, and no array goes on: of a number that damage made smaller the
+    beginning of an array that is in order agrees as well.
+    """
+    count = geometry.nr_subbufs
+    behind = int(identity.structs.cpu_meta.sizeof()) + 4 * count
+    for chunk in geometry.chunks:
+        word = data[chunk.header + behind : chunk.header + behind + 4].tobytes()
+        goes_on = count <= int.from_bytes(word, identity.structs.abi.byteorder) < len(data) // min(SUBBUF_SIZES)
+        if chunk.evidence < 3 or not chunk.exact or goes_on:
+            return False
+    return True
 
 
 def _guess(data: Bytes, identity: Identity, sizes: set[int]) -> Geometry | None:

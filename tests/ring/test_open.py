@@ -16,6 +16,7 @@ from rbdump.ring import MAX_OTHER_REGIONS, Region, SubbufState, find_regions, op
 from rbdump.ring.geometry import nr_subbufs_for
 from rbdump.ring.identify import identify
 from rbdump.ring.layout import LAYOUTS
+from rbdump.ring.structs import member_offset
 from tests.ring.test_walk import SHAPES, assert_same, load, merged, rows, steady
 from tests.ringwriter import RegionWriter, write_region
 
@@ -73,6 +74,19 @@ def test_two_regions_without_a_gap(layout: str, map_addr: int) -> None:
     assert_same(rows(region, walk_region(region)), merged(one, 2))
     other = open_region(data, offset=one.size)
     assert_same(rows(other, walk_region(other)), merged(two, 2))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("damaged", [7, 5, 4])
+def test_a_number_of_subbufs_made_smaller_by_damage_loses_nothing(layout: str, damaged: int) -> None:
+    """The begin of an array that is in order is an array in order: the header looks intact."""
+    raw = write_region([steady(420)], layout=layout, nr_subbufs=8)
+    region = open_region(load(raw))
+    assert region.nr_subbufs == 8
+    at = region.cpus[0].offset + member_offset(region.structs.cpu_meta, "nr_subbufs")
+    hurt = open_region(load(raw[:at] + damaged.to_bytes(4, "little") + raw[at + 4 :]))
+    assert hurt.nr_subbufs == 8
+    assert len(walk_region(hurt)) == len(walk_region(region)) == 420
 
 
 def test_regions_without_end_are_not_all_looked_for() -> None:
