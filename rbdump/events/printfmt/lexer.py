@@ -19,8 +19,10 @@ class Token(NamedTuple):
     offset: int
 
 
+_BLANK = r"(?>\s+|/\*.*?\*/)*+"
 _TOKEN = re.compile(
-    r"""(?>\s+|/\*.*?\*/)*+
+    _BLANK
+    + r"""
       (?:(?P<number>(?:0[xX][0-9a-fA-F]+|0[bB][01]+|[0-9]+)[uUlL]*(?![.\w]))
       | (?P<prefix>[uUL]|u8)?(?:"(?P<string>(?:[^"\\]|\\.)*)"|'(?P<char>(?:[^'\\]|\\.)+)')
       | (?P<name>[A-Za-z_$][\w$]*)
@@ -58,11 +60,12 @@ def tokenize(text: str) -> list[Token]:
         begin, position = found.span(kind)
         word = found[kind]
         if kind in ("string", "char"):  # without their quotes
-            begin -= 1
+            begin = found.start("prefix") if found["prefix"] else begin - 1
             position += 1
             word = unescape(word)
         tokens.append(_token((kind, word, begin)))
         if kind == "end":
             return tokens
-    rest = text[position:].lstrip()
-    raise UnsupportedPrintFmt(f"{rest[:12]!r} at column {len(text) - len(rest)} is no C token")
+    blank = re.compile(_BLANK, re.DOTALL).match(text, position)
+    position = blank.end() if blank else position
+    raise UnsupportedPrintFmt(f"{text[position : position + 12]!r} at column {position} is no C token")

@@ -22,6 +22,7 @@ _PRECEDENCE = {
     "<<": 8, ">>": 8, "+": 9, "-": 9, "*": 10, "/": 10, "%": 10,
 }  # fmt: skip
 _MAX_DEPTH = 150
+_PREFIX_WORDS = frozenset({"sizeof", "__extension__"})
 _CLOSERS = frozenset({",", "}", ")", "]"})
 
 
@@ -43,8 +44,8 @@ class Parser(DeclarationParser):
 
     def assignment(self) -> n.Node:
         """Conditional expression, or ``name = value`` inside a statement expression."""
-        if self.words[self.at + 1] in _CLOSERS and self.token.kind != "op":  # most are one token
-            return self.primary()
+        if self.words[self.at + 1] in _CLOSERS and self.token.kind != "op" and self.token.text not in _PREFIX_WORDS:
+            return self.primary()  # most are one token
         self.depth += 1
         if self.depth > _MAX_DEPTH:
             raise UnsupportedPrintFmt(f"the expression at column {self.token.offset} is nested too deeply")

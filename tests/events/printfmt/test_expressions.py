@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from rbdump.abi import Abi
 from rbdump.events.printfmt import UnsupportedPrintFmt, compile_print_fmt
+from rbdump.events.printfmt.ctype import TypeTable
+from rbdump.events.printfmt.parser import parse_print_fmt
 from rbdump.events.variables import PAGE_BASE, PAGE_SIZE
 from tests.events.printfmt.rendering import ALL, BE64, LE32, LE64, Event, render
 
@@ -275,3 +277,9 @@ def test_constants_are_folded_as_columns_are_computed(kinds: list[str], row: tup
 
 def test_be64_reads_its_own_order() -> None:
     assert render('"%llx", REC->a', {"u64 a": 0x0102030405060708}, abi=BE64) == "102030405060708"
+
+
+@pytest.mark.parametrize("text", ['"%d", sizeof', '"%d", (sizeof)', '"%d", (__extension__, 1)', '"%d" /* a */ @'])
+def test_what_lacks_an_operand_is_refused(text: str) -> None:
+    with pytest.raises(UnsupportedPrintFmt, match=r"an operand expected|'@' at column 13 is no C token"):
+        parse_print_fmt(text, TypeTable(LE64))
