@@ -11,6 +11,7 @@ import signal
 import sys
 from typing import NoReturn
 
+from rbdump.analysis.walker import dismiss_walker, start_walker
 from rbdump.errors import ExitStatus, RbdumpError
 
 __all__ = ["SEVERAL_JOBS", "main"]
@@ -31,9 +32,7 @@ def main() -> NoReturn:
     gc.disable()  # one run, few cycles, millions of short-lived strings
     # numpy's linear algebra is not used; its threads cost start-up time and do not survive the fork of --jobs
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    if SEVERAL_JOBS.search(" ".join(sys.argv[1:])):  # a guess: what is started in vain does no harm
-        from rbdump.analysis.walker import start_walker
-
+    if SEVERAL_JOBS.search(" ".join(sys.argv[1:])):  # a guess, the options are not read yet
         start_walker()
     from rbdump.cli import run
     from rbdump.cli.reporting import complain
@@ -50,6 +49,7 @@ def main() -> NoReturn:
     except MemoryError:
         complain("there is not enough memory for what these inputs ask for")
         status = ExitStatus.INPUT
+    dismiss_walker()
     with contextlib.suppress(OSError):
         sys.stderr.flush()
     os._exit(status)  # taking a large trace apart object by object would be 4 % of the run

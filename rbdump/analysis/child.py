@@ -11,6 +11,7 @@ import os
 import pickle
 import signal
 from collections.abc import Callable, Iterable
+from traceback import format_exc
 from typing import Any, NoReturn
 
 from rbdump.errors import OutputError, RbdumpError
@@ -67,7 +68,11 @@ class Child:
         except (EOFError, pickle.UnpicklingError):
             self._say_gone()
         if isinstance(item, Exception):
-            raise item
+            self.close()
+            try:
+                raise item
+            finally:
+                del item  # else it and this frame would keep each other, and the files of the caller open
         return item
 
     def close(self) -> int:
@@ -82,7 +87,10 @@ class Child:
     def dismiss(self) -> None:
         """End the process, whatever it is doing."""
         if self._status is None and self._parent == os.getpid():  # not in a process that was forked later
-            os.kill(self._pid, signal.SIGKILL)
+            # where the caller ignores SIGCHLD or waits for all children, the number may be another process's by now
+            with contextlib.suppress(ChildProcessError):
+                if os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+                    os.kill(self._pid, signal.SIGKILL)
             self.close()
 
     def __del__(self) -> None:
@@ -111,8 +119,6 @@ def _answer(work: Callable[[], Iterable[Any]], answer: int) -> NoReturn:
                     out.flush()
             except Exception as error:
                 if not isinstance(error, RbdumpError):  # a bug, and a traceback does not survive the passage
-                    from traceback import format_exc
-
                     error.add_note(f"in a process of --jobs: {format_exc()}")
                 pickle.dump(error, out, 5)
         status = 0

@@ -13,17 +13,18 @@ import pickle
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Any, BinaryIO
+from mmap import mmap
+from typing import TYPE_CHECKING, Any
 
 from rbdump.analysis.child import Child, write_all
 from rbdump.analysis.walkoptions import WalkOptions
 from rbdump.errors import OutputError
-from rbdump.memoryfile import memory_file
+from rbdump.memoryfile import Identity, map_identified, memory_file
 
 if TYPE_CHECKING:
     from rbdump.analysis.walking import Walk
 
-__all__ = ["start_walker", "walk_beside"]
+__all__ = ["dismiss_walker", "start_walker", "walk_beside"]
 
 
 class _Walker:
@@ -34,7 +35,7 @@ class _Walker:
             with ExitStack() as files:
                 self._store, self._columns = (files.enter_context(memory_file()) for _ in range(2))
                 orders, order = os.pipe()
-                # open to the end: an order for a process that was killed must not end this one by SIGPIPE
+                # both ends stay open: an order for a process that was killed must not end this one by SIGPIPE
                 self._orders = files.enter_context(os.fdopen(orders, "rb", buffering=0))
                 self._order = files.enter_context(os.fdopen(order, "wb", buffering=0))
                 self._child = Child(self._work)
@@ -51,21 +52,25 @@ class _Walker:
             path, identity, options, words = pickle.load(self._orders)
             yield from send_walk(path, identity, options, words, self._store, self._columns)
 
-    def walk(self, path: str, file: BinaryIO, options: WalkOptions, words: bool) -> Callable[[], Walk]:
-        """Give the order to walk ``file``, which was opened by that path; waiting for it is `receive_walk`."""
-        write_all(self._order.fileno(), pickle.dumps((path, os.fstat(file.fileno())[:3], options, words)))
-        return partial(self._receive, path, file, options, words)
+    def walk(self, path: str, dump: mmap, identity: Identity, options: WalkOptions, words: bool) -> Callable[[], Walk]:
+        """Give the order to walk ``dump``, which was mapped by that path; waiting for it is `receive_walk`."""
+        with self._orders, self._order:
+            write_all(self._order.fileno(), pickle.dumps((path, identity, options, words)))
+        return partial(self._receive, path, dump, options, words)
 
     def dismiss(self) -> None:
         """There is nothing to walk."""
         self._child.dismiss()
         self._files.close()
 
-    def _receive(self, path: str, file: BinaryIO, options: WalkOptions, words: bool) -> Walk:
+    def _receive(self, path: str, dump: mmap, options: WalkOptions, words: bool) -> Walk:
         from rbdump.analysis.walking import receive_walk
 
-        with self._files, file:
-            return receive_walk(self._child, path, file, options, words, self._store, self._columns)
+        with self._files:
+            try:
+                return receive_walk(self._child, path, dump, options, words, self._store, self._columns)
+            except OSError as error:
+                raise OutputError(f"cannot use a process for --jobs: {error.strerror}; try without it") from error
 
 
 _early: _Walker | None = None
@@ -78,6 +83,14 @@ def start_walker() -> None:
         _early = _Walker()
 
 
+def dismiss_walker() -> None:
+    """End that process if nothing has used it."""
+    global _early
+    walker, _early = _early, None
+    if walker is not None:
+        walker.dismiss()
+
+
 def walk_beside(path: str, options: WalkOptions, *, words: bool = False) -> Callable[[], Walk]:
     """Begin `walk_dump` in another process; the function that is returned waits for it, and raises what it raised.
 
@@ -85,26 +98,28 @@ def walk_beside(path: str, options: WalkOptions, *, words: bool = False) -> Call
     and walks it itself. OutputError when the system refuses the process.
     """
     global _early
-    walker, _early = _early, None
-    file = _plain_file(path)
-    if file is None:
-        if walker is not None:
-            walker.dismiss()
+    found = _plain_file(path)
+    if found is None:
+        dismiss_walker()
         return partial(_walk_here, path, options)
-    try:
-        return (walker or _Walker()).walk(path, file, options, words)
-    except BaseException:
-        file.close()
-        raise
+    walker, _early = _early, None
+    if walker is not None:
+        return walker.walk(path, *found, options, words)
+    # A library: other threads of its user may be importing, and a lock that one holds would never be released in a
+    # copy of this process. Its user may also keep, copy and fork what is returned: nothing is left to be received.
+    import rbdump.analysis.walking  # noqa: F401
+
+    return _Walker().walk(path, *found, options, words=False)
 
 
-def _plain_file(path: str) -> BinaryIO | None:
+def _plain_file(path: str) -> tuple[mmap, Identity] | None:
     """The file if it is one that two processes can read, else None; `walk_dump` says what is wrong with it."""
     if path == "-":
         return None
     with contextlib.suppress(OSError, ValueError):
-        if os.path.isfile(path) and os.path.getsize(path):
-            return open(path, "rb", buffering=0)
+        if os.path.isfile(path):
+            with open(path, "rb", buffering=0) as file:
+                return map_identified(file)
     return None
 
 

@@ -24,7 +24,7 @@ from rbdump.events.entries import Entries, gather_entries
 from rbdump.events.rows import Memory
 from rbdump.findings import Finding, Severity
 from rbdump.inputs import Input, describe, load_input, map_file
-from rbdump.memoryfile import store_all
+from rbdump.memoryfile import Identity, map_identified, store_all
 from rbdump.ring import (
     MAX_OTHER_REGIONS,
     RecordTable,
@@ -91,23 +91,22 @@ def walk_dump(
 
 
 def send_walk(
-    path: str, identity: tuple[int, ...], options: WalkOptions, words: bool, store: BinaryIO, columns: BinaryIO
+    path: str, identity: Identity, options: WalkOptions, words: bool, store: BinaryIO, columns: BinaryIO
 ) -> Iterator[Any]:
     """`walk_dump`, and the words of its `Walk` if they are wanted, as `receive_walk` takes them from a `Child`.
 
     ``store`` receives what is decompressed, ``columns`` the arrays of the walk. A path that names another file than
-    that of ``identity`` (the first three of os.stat_result) by now gives None.
+    ``identity`` by now gives None.
     """
     try:
         with open(path, "rb") as file:
-            same = os.fstat(file.fileno())[:3] == identity
-            raw = map_file(file) if same else None
+            dump, found = map_identified(file)
     except (OSError, ValueError):
-        raw = None
-    if raw is None:
+        found = ()
+    if found != identity:
         yield None
         return
-    walk = walk_dump(path, options, store, raw)
+    walk = walk_dump(path, options, store, np.frombuffer(dump, np.uint8))
     walk.entries()
     buffers: list[pickle.PickleBuffer] = []
     answer = BytesIO()
@@ -118,17 +117,22 @@ def send_walk(
 
 
 def receive_walk(
-    child: Child, path: str, file: BinaryIO, options: WalkOptions, words: bool, store: BinaryIO, columns: BinaryIO
+    child: Child, path: str, dump: mmap.mmap, options: WalkOptions, words: bool, store: BinaryIO, columns: BinaryIO
 ) -> Walk:
-    """What `send_walk` sends of ``file``; walks it here if that process did not see the same file."""
+    """What `send_walk` sends of ``dump``; walks it here if that process did not see the same file."""
     reply = child.receive()
+    raw = np.frombuffer(dump, np.uint8)
     if reply is None:
-        return walk_dump(path, options, raw=map_file(file))
+        child.close()
+        return walk_dump(path, options, raw=raw)
     answer, parts = reply
-    data = map_file(store if os.fstat(store.fileno()).st_size else file)
+    data = map_file(store) if os.fstat(store.fileno()).st_size else raw
     shared = map_file(columns, mmap.ACCESS_COPY)
     walk: Walk = _Reader(answer, data, [shared[begin:end] for begin, end in parts]).load()
-    walk._words = child.receive if words else None
+    if words:
+        walk._words = child.receive
+    else:
+        child.close()
     return walk
 
 

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import errno
 import lzma
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -176,6 +179,45 @@ def test_a_process_that_dies_is_one_error(
     with pytest.raises(OutputError, match=words):
         walk_beside(str(plain), WalkOptions())()
     assert len(os.listdir("/proc/self/fd")) == len(before)
+
+
+def test_other_threads_may_import_meanwhile(plain: Path) -> None:
+    """A copy of this process has no such thread, and the lock of the module that it imports would never be released."""
+    code = f"""
+import sys, threading
+sys.setswitchinterval(1e-4)
+import rbdump
+def use():
+    assert len(rbdump.open({str(plain)!r}, jobs=2).records)
+threads = [threading.Thread(target=use, daemon=True), threading.Thread(target=__import__, args=("numpy",), daemon=True)]
+for thread in reversed(threads):
+    thread.start()
+for thread in threads:
+    thread.join(30)
+    assert not thread.is_alive()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, timeout=90)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_nothing_of_it_is_left_when_the_walk_is_there(plain: Path) -> None:
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(NotARegionError) as kept:
+        walk_beside("/bin/sh", WalkOptions())()
+    walk = walk_beside(str(plain), WalkOptions(), words=True)()
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+    assert len(copy.deepcopy(walk).words()) == 2
+    del walk, kept
+    assert len(os.listdir("/proc/self/fd")) == len(before)
+
+
+def test_a_file_that_cannot_be_mapped_is_the_error_that_it_is_without_it() -> None:
+    path = "/sys/kernel/uevent_seqnum"
+    if not os.path.exists(path):
+        pytest.skip(f"no {path} here")
+    with pytest.raises(InputError, match="cannot be read"):
+        walk_beside(path, WalkOptions())()
 
 
 def test_a_bug_in_it_keeps_its_traceback(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -253,6 +253,19 @@ def test_an_error_does_not_wait_for_a_source_that_is_still_read(tmp_path: Path) 
         assert process.wait(timeout=30) == ExitStatus.NOT_A_REGION  # nobody ever writes into the pipe
 
 
+def test_no_process_is_left_by_a_run_that_needs_none(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    done = subprocess.run(
+        command("parse", "--jobs", "2", "--bad"), stderr=writer, pass_fds=[writer], check=False, timeout=60
+    )
+    os.close(writer)
+    os.set_blocking(reader, False)
+    while os.read(reader, 1 << 16):  # BlockingIOError where somebody still holds the other end
+        pass
+    os.close(reader)
+    assert done.returncode == ExitStatus.USAGE
+
+
 def test_a_caller_that_ignores_its_children_may_use_jobs(raw: Path) -> None:
     code = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
     done = subprocess.run(
