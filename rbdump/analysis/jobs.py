@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import itertools
 import os
+import select
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TypeVar
@@ -17,6 +19,9 @@ from rbdump.analysis.child import Child, write_all
 from rbdump.errors import OutputError
 
 __all__ = ["write_slices"]
+
+_AHEAD = 4
+"""Rendered slices that a process keeps until its turn comes: some megabytes each."""
 
 Render = Callable[[int], bytes]
 T = TypeVar("T")
@@ -106,11 +111,27 @@ def _work(
 
 
 def _take_turns(fd: int, count: int, render: Render, jobs: int, worker: int, turn: int, passing: int) -> None:
-    """Render every ``jobs``-th slice from ``worker`` on and write it in turn. EOFError when the one before is gone."""
+    """Render every ``jobs``-th slice from ``worker`` on and write it in turn. EOFError when the one before is gone.
+
+    Who is early renders on: slices take different times, and so does a processor that others use as well.
+    """
+    rendered: deque[tuple[int, bytes]] = deque()
+
+    def write(most: int) -> None:
+        """Write the slices whose turn has come; wait for it while there are more than ``most``."""
+        while rendered and (len(rendered) > most or select.select([turn], [], [], 0)[0]):
+            if not os.read(turn, 1):
+                raise EOFError("the worker before this one is gone")
+            index, data = rendered.popleft()
+            write_all(fd, data)
+            if index + 1 < count:
+                os.write(passing, b"t")
+
     for index in range(worker, count, jobs):
-        data = render(index)
-        if not os.read(turn, 1):
-            raise EOFError("the worker before this one is gone")
-        write_all(fd, data)
-        if index + 1 < count:
-            os.write(passing, b"t")
+        try:
+            rendered.append((index, render(index)))
+        except Exception:
+            write(0)  # what lies before the slice that fails is not lost
+            raise
+        write(_AHEAD)
+    write(0)

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import signal
 import subprocess
@@ -27,6 +28,23 @@ def test_slices_come_in_order(jobs: int, count: int) -> None:
         write_slices(file.fileno(), count, render, lambda: [os.getpid()], jobs)
         file.seek(0)
         assert file.read() == b"".join(render(i) for i in range(count))
+
+
+def test_a_slow_slice_does_not_keep_the_others_from_rendering() -> None:
+    begun = mmap.mmap(-1, 32)
+
+    def uneven(index: int) -> bytes:
+        begun[index] = 1
+        deadline = time.monotonic() + 20
+        while index == 0 and not all(begun[1:8:2]):  # the other process has begun four, none of which it can write
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+        return b"%d " % index
+
+    with tempfile.TemporaryFile() as file:
+        write_slices(file.fileno(), 20, uneven, list, 2)
+        file.seek(0)
+        assert file.read() == b"".join(b"%d " % index for index in range(20))
 
 
 def test_each_worker_reports_once() -> None:
@@ -70,7 +88,9 @@ def test_a_killed_worker_is_one_error_and_no_hang(number: signal.Signals) -> Non
         with pytest.raises(OutputError, match="by a signal"):
             write_slices(file.fileno(), 23, render_or_die, list, 3)
         file.seek(0)
-        assert file.read() == b"".join(render(i) for i in range(7))
+        written = file.read()
+        assert len(written) % len(render(0)) == 0, "a slice was written in part"
+        assert b"".join(render(i) for i in range(7)).startswith(written)
     assert len(os.listdir("/proc/self/fd")) == len(before)
 
 
