@@ -19,15 +19,14 @@ class Token(NamedTuple):
     offset: int
 
 
-_BLANK = r"(?>\s+|/\*.*?\*/)*+"
 _TOKEN = re.compile(
-    _BLANK
-    + r"""
+    r"""(?>\s+|/\*.*?\*/)*+
       (?:(?P<number>(?:0[xX][0-9a-fA-F]+|0[bB][01]+|[0-9]+)[uUlL]*(?![.\w]))
       | (?P<prefix>[uUL]|u8)?(?:"(?P<string>(?:[^"\\]|\\.)*)"|'(?P<char>(?:[^'\\]|\\.)+)')
       | (?P<name>[A-Za-z_$][\w$]*)
       | (?P<op>\.\.\.|<<=|>>=|->|\+\+|--|<<|>>|<=|>=|==|!=|&&|\|\||[-+*/%&|^]=|[-+*/%&|^~!<>=?:;,.(){}\[\]\#])
-      | (?P<end>\Z))
+      | (?P<end>\Z)
+      | (?P<bad>.))
     """,
     re.VERBOSE | re.DOTALL,
 )
@@ -54,8 +53,7 @@ def tokenize(text: str) -> list[Token]:
     """All tokens of ``text``, closed by an ``end`` token. Raises UnsupportedPrintFmt."""
     tokens: list[Token] = []
     position = 0
-    match = _TOKEN.match
-    while found := match(text, position):
+    while found := _TOKEN.match(text, position):
         kind: Any = found.lastgroup
         begin, position = found.span(kind)
         word = found[kind]
@@ -63,9 +61,9 @@ def tokenize(text: str) -> list[Token]:
             begin = found.start("prefix") if found["prefix"] else begin - 1
             position += 1
             word = unescape(word)
+        elif kind == "bad":
+            raise UnsupportedPrintFmt(f"{text[begin : begin + 12]!r} at column {begin} is no C token")
         tokens.append(_token((kind, word, begin)))
         if kind == "end":
-            return tokens
-    blank = re.compile(_BLANK, re.DOTALL).match(text, position)
-    position = blank.end() if blank else position
-    raise UnsupportedPrintFmt(f"{text[position : position + 12]!r} at column {position} is no C token")
+            break
+    return tokens
