@@ -7,8 +7,9 @@ headers are the last boot's; only their differences are used.
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -42,25 +43,23 @@ def open_region(data: Bytes, *, offset: int | None = None) -> Region:
         raise NotARegionError(f"no persistent ring buffer {where}")
     region = _Opener(data, *found).open()
     if offset is None:
-        region.other_regions = tuple(_find_regions(places, region.offset + region.size, MAX_OTHER_REGIONS))
+        region.other_regions = tuple(islice(_find_regions(places, region.offset + region.size), MAX_OTHER_REGIONS))
     return region
 
 
 def find_regions(data: Bytes, *, start: int = 0) -> list[int]:
     """Offsets of all regions from ``start`` on that do not overlap."""
-    return _find_regions(Places(data), start)
+    return list(_find_regions(Places(data), start))
 
 
-def _find_regions(places: Places, start: int, most: int = sys.maxsize) -> list[int]:
-    found: list[int] = []
-    while start + 4096 <= len(places.data) and len(found) < most:
+def _find_regions(places: Places, start: int) -> Iterator[int]:
+    while start + 4096 <= len(places.data):
         candidate = _search(places, start)
         if candidate is None:
             break
         identity, geometry = candidate
-        found.append(identity.offset)
+        yield identity.offset
         start = max(geometry.end, identity.offset + 4096)
-    return found
 
 
 def _locate(places: Places, offset: int | None) -> tuple[Identity, Geometry] | None:
