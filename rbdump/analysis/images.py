@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
 from rbdump.analysis.placing import OpenedImage, PlacedImage, open_image, place_image
 from rbdump.errors import SourceError
@@ -26,10 +25,9 @@ from rbdump.kernel.types.typeinfo import FunctionProto, TypeSource
 from rbdump.ring import Region
 from rbdump.symbols.delta import BootAddresses
 from rbdump.symbols.table import SymbolTable
+from rbdump.symbols.words import KernelWords
 
 __all__ = ["Images", "ReadImage", "read_image"]
-
-Words = Callable[[], tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]]
 
 SAMPLES = 16
 """Records of an unknown event that are looked at to tell whose it is."""
@@ -94,7 +92,7 @@ class Images:
         cls,
         read: Sequence[ReadImage],
         region: Region,
-        words: Words,
+        words: Callable[[], KernelWords],
         findings: list[Finding],
         *,
         modules: str | None = None,

@@ -34,11 +34,10 @@ from rbdump.ring import (
     walk_region,
     walk_uncommitted,
 )
+from rbdump.symbols.words import KernelWords, kernel_words
 
-__all__ = ["KernelWords", "Walk", "receive_walk", "send_walk", "walk_dump"]
+__all__ = ["Walk", "receive_walk", "send_walk", "walk_dump"]
 
-KernelWords = tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]
-"""What `kernel_words` gives: words of the records that may be kernel addresses, and how often each occurs."""
 _ALIGN = 64
 
 
@@ -62,8 +61,6 @@ class Walk:
     def words(self) -> KernelWords:
         """Words of the records that may be kernel addresses; found once."""
         if self._words is None:
-            from rbdump.symbols.words import kernel_words
-
             self._words = kernel_words(self.region.data, self.region.abi, self.records)
         elif callable(self._words):
             self._words = self._words()

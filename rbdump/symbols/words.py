@@ -14,9 +14,11 @@ import numpy.typing as npt
 from rbdump.abi import Abi
 from rbdump.ring.records import TRACE_ENTRY_SIZE, RecordTable
 
-__all__ = ["kernel_words", "lowest_addr"]
+__all__ = ["KernelWords", "kernel_words", "lowest_addr"]
 
 Addrs = npt.NDArray[np.uint64]
+KernelWords = tuple[Addrs, npt.NDArray[np.int64]]
+"""Distinct words, and how often each occurs."""
 
 _MAX_WORDS = 1 << 18
 """Words looked at; more of them would say the same. Records are taken from all of the table, evenly."""
@@ -35,7 +37,7 @@ def lowest_addr(abi: Abi) -> int:
     return 1 << 32 if abi.byteorder == "big" and abi.long_size == 8 else 1 << (8 * abi.long_size - 1)
 
 
-def kernel_words(data: npt.NDArray[np.uint8], abi: Abi, records: RecordTable) -> tuple[Addrs, npt.NDArray[np.int64]]:
+def kernel_words(data: npt.NDArray[np.uint8], abi: Abi, records: RecordTable) -> KernelWords:
     """The distinct words of the last boot's records that may be kernel addresses, sorted, and how often each occurs.
 
     Words are as wide as the machine's ``unsigned long`` and begin at any multiple of 4 bytes of the payload. Those from
