@@ -90,6 +90,7 @@ def test_a_killed_worker_is_one_error_and_no_hang(number: signal.Signals) -> Non
         file.seek(0)
         written = file.read()
         assert len(written) % len(render(0)) == 0, "a slice was written in part"
+        assert written.startswith(render(0)), "what this process had rendered when its turn came"
         assert b"".join(render(i) for i in range(7)).startswith(written)
     assert len(os.listdir("/proc/self/fd")) == len(before)
 
@@ -148,7 +149,7 @@ def test_too_few_file_descriptors_are_one_error() -> None:
     code = """
 import os, resource
 from rbdump.analysis.jobs import write_slices
-from rbdump.errors import OutputError, SourceError
+from rbdump.errors import OutputError
 null, hard = os.open(os.devnull, os.O_WRONLY), resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 errors = 0
 for limit in range(null + 2, null + 40):
