@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.resources.abc import Traversable
 
 import numpy as np
 
@@ -69,9 +70,17 @@ class _Record:
         return offset, "".join(lines)
 
 
+def _formats() -> Traversable:
+    """The folder of this package's formats; in a checkout that is not installed it lies beside the package."""
+    try:
+        return importlib.resources.files("rbdump.formats")
+    except ModuleNotFoundError:
+        return importlib.resources.files("rbdump") / ".." / "formats"
+
+
 @lru_cache(maxsize=1)
 def _records() -> tuple[_Record, ...]:
-    text = (importlib.resources.files("rbdump.formats") / "ftrace.events").read_text("utf-8")
+    text = (_formats() / "ftrace.events").read_text("utf-8")
     records: list[_Record] = []
     for block in text.split("\nevent ")[1:]:
         head, *lines = block.split("\n")

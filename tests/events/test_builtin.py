@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import shutil
 import struct
+import subprocess
+import sys
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pytest
 
 from rbdump.abi import Abi
@@ -144,3 +148,19 @@ def test_function_arguments_belong_to_the_later_numbering() -> None:
 def test_physical_addresses_wider_than_a_word(body: int, size: int) -> None:
     entries, memory = records(LE32, (7, bytes(body)))
     assert fields(builtin_formats(LE32, 20, entries, memory), 7)[0] == ("phys", 8, size)
+
+
+@pytest.mark.skipif(not (Path(__file__).parents[2] / "formats").is_dir(), reason="no checkout")
+def test_a_checkout_that_is_not_installed_has_its_formats(tmp_path: Path) -> None:
+    for folder in ("rbdump", "formats"):
+        shutil.copytree(Path(__file__).parents[2] / folder, tmp_path / folder)
+    script = (
+        "import rbdump.events.builtin as b; print(b.__file__); print(len(b.builtin_formats(b.Abi('little', 8), 21)))"
+    )
+    # Without site, so that no editable install answers for the copy.
+    command, libraries = [sys.executable, "-S", "-c", script], str(Path(np.__file__).parents[1])
+    found = subprocess.run(command, cwd=tmp_path, env={"PYTHONPATH": libraries}, capture_output=True, text=True)
+    assert found.stderr == ""
+    file, count = found.stdout.splitlines()
+    assert Path(file).is_relative_to(tmp_path)
+    assert int(count) > 15
