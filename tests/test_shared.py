@@ -50,6 +50,8 @@ def test_the_image_is_enough(kernel: str, scenario: str) -> None:
     ours = plain(trace.lines(), ignore_comm=True)
     assert only_difference(ours, kernel_lines(folder / "live.txt.xz", ignore_comm=True)) == []
     assert not [finding for finding in trace.findings if finding.severity is not rbdump.Severity.INFO]
+    assert trace.knowledge.facts.release is not None
+    assert trace.knowledge.facts.release.startswith(kernel.split("-")[-1])
 
 
 @pytest.mark.parametrize("kernel", ["6.12.43", "7.3.4"])

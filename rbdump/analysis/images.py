@@ -164,6 +164,11 @@ class Images:
                 return image.formats.constants[name]
         return None
 
+    @property
+    def release(self) -> str | None:
+        """The release that an image says it is."""
+        return next((r for image in self._images if (r := image.placed.opened.image.release) is not None), None)
+
     def prototypes(self) -> Prototypes | None:
         """Look-up of functions' parameters by name; None when no image has types."""
         return self._prototype if any(image.btf is not None for image in self._images) else None

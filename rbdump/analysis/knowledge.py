@@ -127,6 +127,7 @@ class _Gatherer:
             addr_of=table.addr if table is not None else no_addr,
             constant=images.constant if images is not None else no_addr,
             prototypes=images.prototypes if images is not None else no_prototypes,
+            release=images.release if images is not None else None,
             eprobes=dict(ChainMap(*(copy.eprobes for copy in copies))),
             hz=variables.pop("HZ", None),
             variables=variables,

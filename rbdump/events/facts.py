@@ -66,6 +66,8 @@ class Facts:
     """The last-boot address of a symbol of the kernel proper, None when it is not known."""
     prototypes: Callable[[], Prototypes | None] = no_prototypes
     """The type information of the kernel, opened when a record asks for it; None when there is none."""
+    release: str | None = None
+    """``6.16.3-cloud-amd64``, as an image of the kernel tells it; None without one."""
     constant: Callable[[str], int | None] = no_addr
     """The value of an enumerator, from the type information of the kernel."""
     variables: Mapping[str, int] = field(default_factory=dict)

@@ -7,6 +7,7 @@ empty brackets, as from the kernel; where there is no BTF at all, the words are 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import cache
 
@@ -22,6 +23,9 @@ __all__ = ["arguments_renderer"]
 
 _MAX_ARGS = 6
 """FTRACE_REGS_MAX_ARGS: a record that has room for so many words behind its fixed fields holds arguments."""
+_RELEASE = re.compile(r"(\d+)\.(\d+)")
+_UNSIGNED_IN_HEX = (6, 17)
+"""The release that began to print unsigned integers in hexadecimal; those before printed every integer by ``%ld``."""
 
 
 def arguments_renderer(fmt: EventFormat, facts: Facts, func: int) -> Callable[[Rows], list[str]] | None:
@@ -56,18 +60,25 @@ def _speller(facts: Facts) -> Callable[[int, tuple[int, ...]], str]:
     if prototype is None:
         return lambda addr, values: f"({', '.join(map(hex, values))})"
     names = facts.symbols.func
+    all_signed = _release(facts.release) < _UNSIGNED_IN_HEX
     known: dict[int, FunctionProto | None] = {}
 
     def spell(addr: int, values: tuple[int, ...]) -> str:
         if addr not in known:
             known[addr] = prototype(names[addr])
         proto = known[addr]
-        return "()" if proto is None else f"({_spell(proto.parameters, values, long_size)})"
+        return "()" if proto is None else f"({_spell(proto.parameters, values, long_size, all_signed)})"
 
     return spell
 
 
-def _spell(parameters: tuple[Parameter, ...], values: tuple[int, ...], long_size: int) -> str:
+def _release(name: str | None) -> tuple[int, ...]:
+    """Version and patch level of a kernel; a release that is not known counts as a new one."""
+    match = _RELEASE.match(name or "")
+    return tuple(map(int, match.groups())) if match else _UNSIGNED_IN_HEX
+
+
+def _spell(parameters: tuple[Parameter, ...], values: tuple[int, ...], long_size: int, all_signed: bool) -> str:
     texts: list[str] = []
     word = 0
     for parameter in parameters:
@@ -76,7 +87,8 @@ def _spell(parameters: tuple[Parameter, ...], values: tuple[int, ...], long_size
             break
         # a structure by value takes as many words as it needs
         count = max(1, -(-parameter.size // long_size)) if parameter.kind not in _SCALARS else 1
-        text = _spell_value(parameter, values[word : word + count], long_size, cut=word + count > len(values))
+        words = values[word : word + count]
+        text = _spell_value(parameter, words, long_size, all_signed, cut=word + count > len(values))
         texts.append(f"{parameter.name}={text}" if parameter.name else text)
         word += count
     return ", ".join(texts)
@@ -89,7 +101,7 @@ _signs = {
 }
 
 
-def _spell_value(parameter: Parameter, words: tuple[int, ...], long_size: int, *, cut: bool) -> str:
+def _spell_value(parameter: Parameter, words: tuple[int, ...], long_size: int, all_signed: bool, *, cut: bool) -> str:
     value = words[0]
     match parameter.kind:
         case "":
@@ -97,7 +109,7 @@ def _spell_value(parameter: Parameter, words: tuple[int, ...], long_size: int, *
         case "ptr":
             return f"{value:#x}"
         case "int":
-            return _signs[long_size][value] if parameter.signed else f"{value:#x}"
+            return _signs[long_size][value] if parameter.signed or all_signed else f"{value:#x}"
         case "enum":
             name = parameter.constants.get(value)
             return _signs[long_size][value] + (f" [{name}]" if name is not None else "")

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import struct
 
+import pytest
+
 from rbdump.abi import Abi
 from rbdump.kernel.types.typeinfo import FunctionProto, Parameter
 from tests.events.records import LE64, Rec
@@ -62,6 +64,24 @@ def test_arguments_are_spelled_by_the_prototype() -> None:
     got = render([with_arguments(0xB, 2**64 - 100, 16, 2, 7, 8)], style=NEW, numbering=21, prototypes=lambda: prototype)
     assert got == ["vfs_read(file=0xb, nr=-100, count=0x10, mode=2 [BLOCK], pair=(STRUCT)[0x7:0x8], ...) <-ksys_read\n"]
     assert asked == ["vfs_read"]
+
+
+@pytest.mark.parametrize(
+    ("release", "text"),
+    [
+        ("6.15.0-rc3", "-4096"),
+        ("6.16.3-cloud-amd64", "-4096"),
+        ("6.17.13+deb14-amd64", "0xfffffffffffff000"),
+        ("7.0.1", "0xfffffffffffff000"),
+        (None, "0xfffffffffffff000"),
+        ("next", "0xfffffffffffff000"),
+    ],
+)
+def test_unsigned_arguments_were_signed_decimals_before_6_17(release: str | None, text: str) -> None:
+    proto = FunctionProto("vfs_read", (Parameter("count", "int", "unsigned long", 8, False),))
+    rec = with_arguments(2**64 - 4096, 0, 0, 0, 0, 0)
+    got = render([rec], style=NEW, numbering=21, prototypes=lambda: lambda name: proto, release=release)
+    assert got == [f"vfs_read(count={text}) <-ksys_read\n"]
 
 
 def test_repeats() -> None:
