@@ -99,6 +99,8 @@ def open(
     )
     if walk is None:
         return Trace(walk_dump(path, options), sources)
+    import rbdump.analysis.printing  # noqa: F401  while the other process walks
+
     files = read_early(sources)
     return Trace(walk(), sources, files)
 

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -108,3 +110,18 @@ def test_modules_say_what_they_know(path: Path) -> None:
     text = path.read_text()
     assert text.startswith("# SPDX-License-Identifier: Apache-2.0\n")
     assert ast.get_docstring(ast.parse(text)), f"{name_of(path)} has no docstring"
+
+
+@pytest.mark.parametrize(
+    ("command", "idle"),
+    [
+        ("import rbdump.cli", "numpy"),
+        ("import rbdump; rbdump.open({sample!r}).summary()", "rbdump.analysis.printing"),
+        ("import rbdump; list(rbdump.open({sample!r}).lines())", "rbdump.events.filter"),
+    ],
+)
+def test_what_a_run_does_not_need_is_not_imported(command: str, idle: str) -> None:
+    sample = PACKAGE.parent / "samples" / "6.12.43-sched" / "region.bin.xz"
+    script = f"import sys; {command.format(sample=str(sample))}; print({idle!r} in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

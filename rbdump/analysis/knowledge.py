@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from rbdump.analysis.clocks import choose_clock, clock_counts_ns
 from rbdump.analysis.sources import SourceFiles, Sources
 from rbdump.analysis.walking import Walk
-from rbdump.errors import SourceError, UsageError
+from rbdump.errors import SourceError
 from rbdump.events.builtin import builtin_formats, choose_numbering
 from rbdump.events.catalog import Catalog
 from rbdump.events.entries import Entries
@@ -29,16 +30,12 @@ from rbdump.events.score import require_fit, score_formats
 from rbdump.events.tracefs import Tracefs
 from rbdump.events.variables import infer_variables
 from rbdump.findings import Finding, Severity
-from rbdump.ring import Region
 from rbdump.ring.records import TRACE_ENTRY_SIZE
-from rbdump.ring.region import CLOCKS
 from rbdump.symbols.symbolizer import Symbolizer
 from rbdump.symbols.table import SymbolTable
 
-__all__ = ["Knowledge", "choose_clock", "clock_counts_ns", "gather_knowledge"]
+__all__ = ["Knowledge", "gather_knowledge"]
 
-NOT_IN_NS = frozenset({"counter", "uptime", "x86-tsc", "ppc-tb"})
-"""Trace clocks that count something else than nanoseconds (trace_clocks[] in kernel/trace/trace.c)."""
 TRACE_FN = 1
 """Id of function events, in every kernel; their ip follows the trace_entry."""
 
@@ -54,19 +51,6 @@ class Knowledge:
     clock: str | None
     """Name of the trace clock, None when nobody says (local is assumed)."""
     findings: list[Finding] = field(default_factory=list)
-
-
-def clock_counts_ns(clock: str | None) -> bool:
-    """Whether time stamps of that trace clock are nanoseconds; an unknown clock is taken for one that does."""
-    return clock not in NOT_IN_NS
-
-
-def choose_clock(region: Region, given: str | None, tracefs: Sequence[Tracefs]) -> str | None:
-    """The trace clock's name. UsageError if the user's is none."""
-    known = {*CLOCKS, *NOT_IN_NS}
-    if given is not None and given not in known:
-        raise UsageError(f"{given!r} is no trace clock; there are {', '.join(sorted(known))}")
-    return given or region.clock_name or next((source.clock for source in tracefs if source.clock), None)
 
 
 def gather_knowledge(walk: Walk, entries: Entries, memory: Memory, sources: Sources, files: SourceFiles) -> Knowledge:

@@ -9,7 +9,6 @@ from rbdump.errors import UsageError
 from rbdump.events.catalog import Catalog
 from rbdump.events.choose import Choice, choose_events, parse_pids, parse_time
 from rbdump.events.cpulist import parse_cpulist
-from rbdump.events.filter import parse_filter
 
 __all__ = ["Selection"]
 
@@ -44,12 +43,17 @@ class Selection:
 
     def choice(self, catalog: Catalog, *, in_ns: bool) -> Choice:
         """The words understood. UsageError, one sentence, when one makes no sense."""
+        wanted = None
+        if self.filter is not None:
+            from rbdump.events.filter import parse_filter  # slow to import, and most runs have none
+
+            wanted = parse_filter(self.filter)
         return Choice(
             cpus=frozenset().union(*map(parse_cpulist, self.cpus)) if self.cpus else None,
             events=choose_events(self.events, catalog) if self.events else None,
             pids=frozenset().union(*map(parse_pids, self.pids)) if self.pids else None,
             since=parse_time(self.since, in_ns=in_ns, role="since") if self.since else None,
             until=parse_time(self.until, in_ns=in_ns, role="until") if self.until else None,
-            filter=parse_filter(self.filter) if self.filter is not None else None,
+            filter=wanted,
             last=self.last,
         )

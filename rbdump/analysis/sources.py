@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from rbdump.events.tracefs import Tracefs, load_tracefs
-from rbdump.symbols.kallsyms_text import load_kallsyms
-
 if TYPE_CHECKING:
     from rbdump.analysis.images import ReadImage
+    from rbdump.events.tracefs import Tracefs
     from rbdump.symbols.verify import SymbolList
 
 __all__ = ["SourceFiles", "Sources", "read_early", "read_files"]
@@ -61,15 +59,21 @@ def read_files(sources: Sources) -> SourceFiles:
         from rbdump.kernel.events.modules import check_folder
 
         check_folder(sources.modules)
-    copies = tuple(load_tracefs(path) for path in sources.tracefs)
+    copies: tuple[Tracefs, ...] = ()
     listed = None
     images: tuple[ReadImage, ...] = ()
+    # each is slow to import
+    if sources.tracefs:
+        from rbdump.events.tracefs import load_tracefs
+
+        copies = tuple(load_tracefs(path) for path in sources.tracefs)
     if sources.kallsyms is not None:
+        from rbdump.symbols.kallsyms_text import load_kallsyms
         from rbdump.symbols.verify import SymbolList
 
         listed = SymbolList.of(load_kallsyms(sources.kallsyms))
     if sources.vmlinux:
-        from rbdump.analysis.images import read_image  # opens ELF files, which is slow to import
+        from rbdump.analysis.images import read_image
 
         images = tuple(read_image(path, cache=sources.cache) for path in sources.vmlinux)
     return SourceFiles(copies, listed, images)

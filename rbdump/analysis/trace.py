@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One region with its sources: what `rbdump.open` returns, and what every command works on."""
+"""One region with its sources: what `rbdump.open` returns, and what every command works on.
+
+What only printing needs is imported when it is asked for: it takes as long as to walk some megabytes.
+"""
 
 from __future__ import annotations
 
@@ -7,36 +10,22 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
-from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
-from rbdump.analysis.child import write_all
-from rbdump.analysis.jobs import write_slices
-from rbdump.analysis.knowledge import Knowledge, choose_clock, clock_counts_ns, gather_knowledge
-from rbdump.analysis.selection import Selection
+from rbdump.analysis.clocks import choose_clock, clock_counts_ns
 from rbdump.analysis.sources import SourceFiles, Sources, read_files
 from rbdump.analysis.walking import Walk
-from rbdump.errors import UsageError
-from rbdump.events.choose import choose
-from rbdump.events.comms import TaskNames, task_names, unknown_task
 from rbdump.events.entries import Entries
 from rbdump.events.rows import Memory
-from rbdump.findings import Finding, Severity
-from rbdump.render.bodies import Bodies, LastBoot, unknown_events
-from rbdump.render.funcgraph import fold_funcgraph
-from rbdump.render.jsonl import JsonRenderer
-from rbdump.render.prefix import PrefixRenderer
-from rbdump.render.style import Style, style_of
-from rbdump.render.trace import Origin, TraceRenderer, encode, header
-from rbdump.ring import RecordState
+from rbdump.findings import Finding
+
+if TYPE_CHECKING:
+    from rbdump.analysis.knowledge import Knowledge
+    from rbdump.analysis.printing import Printer
+    from rbdump.analysis.selection import Selection
+    from rbdump.events.comms import TaskNames
 
 __all__ = ["Event", "Trace"]
-
-SLICE = 1 << 15
-"""Rows that are rendered at a time: bounds the memory, and is what workers take in turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,39 +54,6 @@ class Event:
     """How many boots before the last one it was recorded."""
     state: str = "live"
     """``live``, ``consumed``, ``uncommitted`` or ``stray``."""
-
-
-@dataclass(frozen=True, slots=True)
-class _View:
-    """The rows that a selection leaves, ready to render."""
-
-    entries: Entries
-    names: npt.NDArray[np.int32]
-    leaf: npt.NDArray[np.int64]
-
-    def part(self, rows: slice) -> tuple[Entries, npt.NDArray[np.int32], npt.NDArray[np.int64]]:
-        return self.entries.select(rows), self.names[rows], self.leaf[rows]
-
-    def slices(self) -> list[tuple[slice, str]]:
-        """The rows in slices of a bounded size that hold records of one kind, and the line that introduces each kind.
-
-        Boots are kept apart, and what was not committed; the records of the last boot alone need no introduction.
-        """
-        records = self.entries.records
-        kind = records.epoch.astype(np.int16) * 2 + (records.state != RecordState.UNCOMMITTED)
-        bounds = [0, *(np.flatnonzero(kind[1:] != kind[:-1]) + 1).tolist(), len(kind)]
-        found: list[tuple[slice, str]] = []
-        for begin, end in pairwise(bounds):
-            title = _title(*divmod(int(kind[begin]), 2)) if len(bounds) > 2 and end > begin else ""
-            cuts = range(begin, end, SLICE)
-            found += [(slice(at, min(at + SLICE, end)), title if at == begin else "") for at in cuts]
-        return found
-
-
-def _title(epoch: int, committed: int) -> str:
-    if not committed:
-        return "# rbdump: behind the last commit: what was being written when the machine died, or older bytes\n"
-    return f"# rbdump: boot={epoch}{' (the last one)' if not epoch else ''}\n"
 
 
 class Trace:
@@ -137,11 +93,15 @@ class Trace:
     @cached_property
     def knowledge(self) -> Knowledge:
         """What the sources tell; opened when first asked for."""
+        from rbdump.analysis.knowledge import gather_knowledge
+
         return gather_knowledge(self._walk, self.entries, self.memory, self.sources, self._source_files)
 
     @cached_property
     def names(self) -> TaskNames:
         """The task name of each of `entries`."""
+        from rbdump.events.comms import task_names
+
         known = self.knowledge
         return task_names(self.entries, known.catalog, self.memory, known.saved_cmdlines)
 
@@ -170,22 +130,14 @@ class Trace:
 
     def lines(self, selection: Selection | None = None, *, raw_fields: bool = False) -> Iterator[str]:
         """The lines of the trace without the ``#`` lines on top; an event may have several (a stack)."""
-        view = self._view(selection or Selection())
-        renderer, bodies = self._text_renderer(raw_fields)
-        for rows, _ in view.slices():
-            text = renderer.render(*view.part(rows)).decode("utf-8", "surrogateescape")
-            yield from text.removesuffix("\n").split("\n")
-        self._found += bodies.findings
+        printer, chosen = self._printer(selection)
+        yield from printer.lines(chosen, raw_fields=raw_fields)
 
     def events(self, selection: Selection | None = None) -> Iterator[Event]:
         """The events one by one, with typed fields."""
-        view = self._view(selection or Selection(), fold=False)
-        renderer, bodies = self._json_renderer(raw_fields=False)
-        for rows, _ in view.slices():
-            entries, names, _ = view.part(rows)
-            for line in renderer.render(entries, names).splitlines():
-                yield Event(**json.loads(line))
-        self._found += bodies.findings
+        printer, chosen = self._printer(selection)
+        for line in printer.json_lines(chosen):
+            yield Event(**json.loads(line))
 
     def write(
         self,
@@ -200,129 +152,20 @@ class Trace:
 
         ``raw_fields`` prints as the kernel prints the buffer of a last boot. OutputError when writing fails.
         """
-        view = self._view(selection or Selection(), fold=not jsonl)
-        slices = view.slices()
-        if jsonl:
-            json_renderer, bodies = self._json_renderer(raw_fields)
+        printer, chosen = self._printer(selection)
+        printer.write(fd, chosen, jsonl=jsonl, raw_fields=raw_fields, jobs=jobs)
 
-            def render(index: int) -> bytes:
-                entries, names, _ = view.part(slices[index][0])
-                return json_renderer.render(entries, names)
-        else:
-            text_renderer, bodies = self._text_renderer(raw_fields)
-            write_all(fd, encode(self._header(len(view.entries))))
+    def _printer(self, selection: Selection | None) -> tuple[Printer, Selection]:
+        from rbdump.analysis.printing import Printer
+        from rbdump.analysis.selection import Selection
 
-            def render(index: int) -> bytes:
-                rows, title = slices[index]
-                return title.encode() + text_renderer.render(*view.part(rows))
-
-        self._found += write_slices(fd, len(slices), render, lambda: bodies.findings, jobs)
-
-    def _view(self, selection: Selection, *, fold: bool = True) -> _View:
-        known, entries = self.knowledge, self.entries
-        choice = selection.choice(known.catalog, in_ns=known.facts.in_ns)
-        entry_fmts = [known.catalog.by_name(f"ftrace:{name}") for name in ("funcgraph_entry", "fgraph_retaddr_entry")]
-        exit_fmt = known.catalog.by_name("ftrace:funcgraph_exit") if fold else None
-        folded = fold_funcgraph(entries, self.memory, [fmt for fmt in entry_fmts if fmt is not None], exit_fmt)
-        keep = folded.keep
-        epoch = selection.epoch()
-        if epoch is not None:
-            boots = int(entries.records.epoch.max(initial=0)) + 1
-            if epoch >= boots:
-                raise UsageError(f"--boot {epoch}: the buffer holds {boots} boot{'s' * (boots > 1)}, and 0 is the last")
-            keep = keep & (entries.records.epoch == epoch)
-        if keep.all():
-            rows: npt.NDArray[np.int64] | slice = slice(None)
-        else:
-            rows = np.flatnonzero(keep)
-            entries = entries.select(rows)
-        names = self.names.index[rows]
-        leaf = folded.leaf[rows]
-        chosen, findings = choose(
-            entries,
-            choice,
-            known.catalog,
+        printer = Printer(
+            self.region,
+            self.entries,
             self.memory,
-            lambda: TaskNames(self.names.names, names),
-            string_at=known.facts.string_at,
-            function_range=self._function_range,
+            self.knowledge,
+            self.names,
+            self._found,
+            text_delta=self.sources.text_delta,
         )
-        entries = entries.select(chosen)
-        self._found += findings + unknown_events(entries, known.catalog)
-        return _View(entries, names[chosen], leaf[chosen])
-
-    def _function_range(self, name: str) -> tuple[int, int] | None:
-        """First address, and the one behind the last, of a function by name or by any address inside it."""
-        table = self.knowledge.table
-        if table is None:
-            return None
-        addr = int(name, 16) if name.startswith("0x") else table.addr(name)
-        if addr is None:
-            return None
-        index, offset, size = table.nearest(np.array([addr], np.uint64))
-        if index[0] < 0:
-            return None
-        start = addr - int(offset[0])
-        return start, start + int(size[0])
-
-    @cached_property
-    def _style(self) -> Style:
-        return style_of(self.region.layout.name, self.knowledge.catalog)
-
-    def _bodies(self, raw_fields: bool) -> Bodies:
-        known = self.knowledge
-        self._check_clock()
-        return Bodies(
-            known.catalog,
-            known.facts,
-            self._style,
-            self.memory,
-            nr_cpus=len(self.region.cpus),
-            last_boot=self._last_boot() if raw_fields else None,
-            comm_of=self._comm_of,
-        )
-
-    def _last_boot(self) -> LastBoot:
-        known = self.knowledge
-        delta = self.sources.text_delta
-        moved = delta != 0 if delta is not None else known.table is None or known.table.mentions("kaslr")
-        return LastBoot(delta or 0, moved, [module.addr for module in self.region.modules])
-
-    def _check_clock(self) -> None:
-        known = self.knowledge
-        if known.clock is None:
-            text = "the region does not store its trace clock: local is assumed (--clock names another)"
-            self._found.append(Finding(Severity.INFO, "clock-assumed", text))
-
-    def _comm_of(self, pid: int) -> str:
-        return self._comms_by_pid.get(pid, unknown_task(pid))
-
-    @cached_property
-    def _comms_by_pid(self) -> dict[int, str]:
-        pids, first = np.unique(self.entries.pid, return_index=True)
-        seen = self.names.index[first].tolist()
-        return {pid: self.names.names[name] for pid, name in zip(pids.tolist(), seen, strict=True)} | dict(
-            self.knowledge.saved_cmdlines
-        )
-
-    def _text_renderer(self, raw_fields: bool) -> tuple[TraceRenderer, Bodies]:
-        known, bodies = self.knowledge, self._bodies(raw_fields)
-        prefix = PrefixRenderer(self.names.names, lazy=self._style.lazy, in_ns=known.facts.in_ns)
-        return TraceRenderer(prefix, bodies), bodies
-
-    def _json_renderer(self, raw_fields: bool) -> tuple[JsonRenderer, Bodies]:
-        known, bodies = self.knowledge, self._bodies(raw_fields)
-        return JsonRenderer(known.catalog, bodies, self.memory, self.names.names, lazy=self._style.lazy), bodies
-
-    def _header(self, shown: int) -> str:
-        region = self.region
-        origin = Origin(
-            region.layout.name,
-            region.abi,
-            self.knowledge.clock or "local",
-            region.text_addr,
-            region.data_addr,
-            region.kaslr_offset,
-            tuple((module.name, module.addr) for module in region.modules),
-        )
-        return header(shown, len(self.records), sum(cpu.online for cpu in region.cpus), origin)
+        return printer, selection or Selection()

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +15,12 @@ from rbdump.errors import UsageError
 from rbdump.events.catalog import Catalog
 from rbdump.events.comms import TaskNames
 from rbdump.events.entries import Entries
-from rbdump.events.filter import Filter, FilterContext
 from rbdump.events.format import EventFormat
 from rbdump.events.rows import Memory
 from rbdump.findings import Finding, Severity
+
+if TYPE_CHECKING:
+    from rbdump.events.filter import Filter
 
 __all__ = ["Choice", "Time", "choose", "choose_events", "parse_pids", "parse_time"]
 
@@ -133,7 +135,7 @@ def _member(values: npt.NDArray[Any], wanted: frozenset[int]) -> npt.NDArray[np.
     return np.isin(values, np.array(sorted(wanted), np.int64))
 
 
-Resolver = Callable[[Filter, EventFormat, Indices], npt.NDArray[np.bool_]]
+Resolver = Callable[["Filter", EventFormat, Indices], npt.NDArray[np.bool_]]
 
 
 def _filtered(
@@ -200,6 +202,8 @@ def choose(
     rows = np.flatnonzero(np.logical_and.reduce(tests)) if tests else np.arange(len(entries))
     findings: list[Finding] = []
     if choice.filter is not None:
+        from rbdump.events.filter import FilterContext
+
         names = comms()
 
         def resolve(wanted: Filter, fmt: EventFormat, chosen: Indices) -> npt.NDArray[np.bool_]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from rbdump.abi import Abi
-from rbdump.kernel.types.typeinfo import FunctionProto
+
+if TYPE_CHECKING:
+    from rbdump.kernel.types.typeinfo import FunctionProto
 
 __all__ = ["Facts", "Prototypes", "Symbols", "no_addr", "no_prototypes"]
 
@@ -43,7 +45,7 @@ def no_addr(name: str) -> int | None:
     return None
 
 
-Prototypes = Callable[[str], FunctionProto | None]
+Prototypes = Callable[[str], "FunctionProto | None"]
 """The parameters of a function by its name; None for a function that is not known."""
 
 

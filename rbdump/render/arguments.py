@@ -10,14 +10,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rbdump.events.facts import Facts
 from rbdump.events.format import EventFormat
 from rbdump.events.rows import Rows
-from rbdump.kernel.types.typeinfo import FunctionProto, Parameter
 from rbdump.memo import Memo
+
+if TYPE_CHECKING:
+    from rbdump.kernel.types.typeinfo import FunctionProto, Parameter
 
 __all__ = ["arguments_renderer"]
 
