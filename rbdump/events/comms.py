@@ -86,12 +86,12 @@ def _special(pid: npt.NDArray[np.int32], index: npt.NDArray[np.int32]) -> None:
 def saved_comms(pid: npt.NDArray[np.int32], saved: Mapping[int, str]) -> TaskNames:
     """Names by pid from saved_cmdlines; ``<...>`` for a pid that it lacks."""
     names = _Names()
-    table = np.zeros(min(max([*saved, int(pid.max(initial=0)), 0]), PID_MAX_LIMIT) + 1, np.int32)
+    largest = min(max([*saved, 0]), PID_MAX_LIMIT)
+    table = np.zeros(largest + 2, np.int32)  # what lies below or above all pids takes the first or the last, both 0
     for its_pid, name in saved.items():
-        if 0 < its_pid < len(table):
+        if 0 < its_pid <= largest:
             table[its_pid] = names.number(name)
-    good = _valid(pid) & (pid < len(table))
-    index = table[np.where(good, pid, 0)]
+    index = table.take(pid, mode="clip")
     _special(pid, index)
     return TaskNames(tuple(names.all), index)
 

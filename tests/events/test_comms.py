@@ -83,6 +83,13 @@ def test_saved_cmdlines_name_every_row_as_the_kernel_does() -> None:
     assert names.select([1, 0]).column() == ["<idle>", "latest"]
 
 
+def test_pids_beyond_the_saved_ones_have_no_name() -> None:
+    saved = {1: "first", 9: "last", -3: "negative", (1 << 23): "beyond any pid"}
+    entries, _ = pack([other(pid) for pid in (1, 9, 10, 1 << 23, -3, -(1 << 31))])
+    assert saved_comms(entries.pid, saved).column() == ["first", "last", "<...>", "<...>", "<XXX>", "<XXX>"]
+    assert saved_comms(entries.pid[:3], {9: "last"}).column() == ["<...>", "last", "<...>"]
+
+
 def test_trap_14_comms_of_the_last_boot_come_from_the_events() -> None:
     """The kernel loses the names of the last boot; the pairs of comm and pid in the records keep them."""
     assert inferred(other(7), switch(("sh", 7), ("kworker/0:1", 9)), other(9), other(0), other(-1), other(55)) == [
