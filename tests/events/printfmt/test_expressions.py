@@ -172,6 +172,7 @@ def test_byte_orders(abi: Abi) -> None:
         ('"%d" REC->a', "',' or the end expected"),
         ("REC->a", "does not begin with a string"),
         ('"%d", @', "is no C token"),
+        ('"%d", REC->a /* and no end', "'/* and no en' at column 13 is no C token"),
         ('"%d", sizeof(struct unheard_of)', "the size of struct unheard_of is not known"),
         ('"%n", REC->a', "no conversion"),
         ('"%d", ' + "(" * 400 + "1" + ")" * 400, "nested too deeply"),
