@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
 from rbdump.events.format import EventFormat, FormatError, parse_format
+from rbdump.events.recorded import as_recorded
 
 __all__ = ["BUILT_IN", "FormatTexts", "TextEvent"]
 
@@ -84,7 +85,7 @@ class FormatTexts(Mapping[int, EventFormat]):
                 raise FormatError(
                     f"{self.origin}: format of {system}:{name}: ID {parsed.id}, where {event_id} is meant"
                 )
-            self._parsed[event_id] = parsed
+            parsed = self._parsed[event_id] = as_recorded(parsed)
         return parsed
 
     def __contains__(self, event_id: object) -> bool:

@@ -6,6 +6,8 @@ Mirrors trace_hwlat_print(), trace_osnoise_print() and trace_timerlat_print() (k
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from rbdump.events.format import EventFormat
 from rbdump.render.group import Group, Renderer, column, field_named
 
@@ -13,6 +15,7 @@ __all__ = ["hwlat_renderer", "osnoise_renderer", "timerlat_renderer"]
 
 _CONTEXTS = ("irq", "thread", "user-ret")
 _HWLAT = ("seqnum", "duration", "outer_duration", "tv_sec", "tv_nsec", "count", "nmi_count", "nmi_total_ts")
+_BEHIND_TIMESPEC = ("count", "nmi_count", "seqnum")
 _COUNTS = ("hw_count", "nmi_count", "irq_count", "softirq_count", "thread_count")
 _U64 = 0xFFFF_FFFF_FFFF_FFFF
 
@@ -20,10 +23,14 @@ _U64 = 0xFFFF_FFFF_FFFF_FFFF
 def hwlat_renderer(fmt: EventFormat) -> Renderer:
     """Renders ``ftrace:hwlat``."""
     fields = [field_named(fmt, name) for name in _HWLAT]
+    end = max(field.offset + field.size for field in fields)
+    # Formats lay out the members of struct timespec64 without the padding that it ends with where 32-bit machines align
+    # u64 to 8 bytes (arm does, i386 does not). Only the record, longer by that and by its own padding, tells.
+    padded = [replace(f, offset=f.offset + 4) if f.name in _BEHIND_TIMESPEC else f for f in fields]
 
     def render(group: Group) -> list[str]:
         texts = []
-        columns = (column(group.rows, field) for field in fields)
+        columns = (column(group.rows, f) for f in (padded if group.rows.length.min() >= end + 8 else fields))
         for number, inner, outer, second, nano, count, nmis, nmi_time in zip(*columns, strict=True):
             # kernels with CONFIG_GENERIC_SCHED_CLOCK neither record nor print the time of NMIs
             total = f" nmi-total:{nmi_time}" if nmi_time else ""

@@ -7,10 +7,11 @@ import struct
 
 import pytest
 
+from rbdump.abi import Abi
 from rbdump.render.bodies import Bodies
 from rbdump.render.funcgraph import duration_text, fold_funcgraph
 from rbdump.render.style import Style
-from tests.events.records import Rec, pack
+from tests.events.records import Rec, format_text, pack
 from tests.render.scene import BASE, NEW, OLD, catalog, facts_of
 
 ENTRY, EXIT = 11, 10
@@ -110,3 +111,24 @@ def test_damaged_depths_do_not_cost_memory() -> None:
 )
 def test_duration_column(nanoseconds: int, text: str) -> None:
     assert duration_text(nanoseconds) == text
+
+
+@pytest.mark.parametrize("calltime", [20, 24])
+def test_times_lie_where_the_packed_record_has_them_on_32_bit(calltime: int) -> None:
+    """Formats of 6.14 to 6.19 say 24 there, as if the structure were not packed."""
+    times = [("unsigned long long calltime", calltime, 8, 0), ("unsigned long long rettime", calltime + 8, 8, 0)]
+    words = [("unsigned long func", 8, 4, 0), ("unsigned int depth", 12, 4, 0), ("unsigned int overrun", 16, 4, 0)]
+    abi = Abi("little", 4)
+    formats = catalog([("ftrace", format_text("funcgraph_exit", EXIT, *words, *times))], abi, 21)
+    records = [
+        Rec(ENTRY, 150, struct.pack("<II", 0xC0100100, 0)),
+        Rec(EXIT, 150, struct.pack("<IIIQQ", 0xC0100100, 0, 0, 1000, 4000)),
+    ]
+    entries, memory = pack(records, abi)
+    entry_fmt = formats.by_name("ftrace:funcgraph_entry")
+    assert entry_fmt is not None
+    fold = fold_funcgraph(entries, memory, [entry_fmt], formats.by_name("ftrace:funcgraph_exit"))
+    bodies = Bodies(formats, facts_of(abi), OLD, memory)
+    got = bodies.render(entries.select(fold.keep), fold.leaf[fold.keep])
+    assert got == [" 0)   3.000 us    |  0xc0100100();\n"]
+    assert bodies.findings == []

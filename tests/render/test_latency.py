@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import struct
 
+import pytest
+
+from rbdump.abi import Abi
 from rbdump.render.bodies import LastBoot
 from tests.events.records import Rec
 from tests.render.scene import render
@@ -19,6 +22,13 @@ def test_hwlat() -> None:
     got = render([Rec(HWLAT, 1, body(0, 0)), Rec(HWLAT, 1, body(2, 900)), Rec(HWLAT, 1, body(2, 0))])
     head = "#7     inner/outer(us):   12/3     ts:1700000000.000000005 count:1"
     assert got == [f"{head}\n", f"{head} nmi-total:900 nmi-count:2\n", f"{head} nmi-count:2\n"]
+
+
+@pytest.mark.parametrize("padding", [b"", bytes(4)])
+def test_hwlat_where_a_timespec_may_be_padded(padding: bytes) -> None:
+    body = struct.pack("<QQQqi", 12, 3, 0, 1700000000, 5) + padding + struct.pack("<III", 0, 7, 1) + padding
+    got = render([Rec(HWLAT, 1, body)], abi=Abi("little", 4))
+    assert got == ["#7     inner/outer(us):   12/3     ts:1700000000.000000005 count:1\n"]
 
 
 def test_osnoise() -> None:
