@@ -24,7 +24,7 @@ from rbdump.errors import SourceError
 from rbdump.events.builtin import builtin_formats, choose_numbering
 from rbdump.events.catalog import Catalog
 from rbdump.events.entries import Entries
-from rbdump.events.facts import Facts, no_addr, no_prototypes
+from rbdump.events.facts import Facts, no_addr, no_module, no_prototypes
 from rbdump.events.rows import Memory
 from rbdump.events.score import require_fit, score_formats
 from rbdump.events.tracefs import Tracefs
@@ -109,6 +109,7 @@ class _Gatherer:
             _strings(copies, images.string_at if images is not None else None),
             in_ns=in_ns,
             addr_of=table.addr if table is not None else no_addr,
+            in_module=table.in_module if table is not None else no_module,
             constant=images.constant if images is not None else no_addr,
             prototypes=images.prototypes if images is not None else no_prototypes,
             release=images.release if images is not None else None,

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Printer"]
 
+_NOT_MOVED = frozenset({0xFFFF_FFFF_8100_0000, 0xFFFF_8000_8000_0000})
+"""Where ``_text`` of x86-64 and of arm64 lies without KASLR; the next boot will not have it either."""
 SLICE = 1 << 15
 """Rows that are rendered at a time: bounds the memory, and is what workers take in turn."""
 
@@ -200,10 +202,15 @@ class Printer:
         )
 
     def _last_boot(self) -> LastBoot:
-        known = self._known
-        delta = self._text_delta
-        moved = delta != 0 if delta is not None else known.table is None or known.table.mentions("kaslr")
-        return LastBoot(delta or 0, moved, [module.addr for module in self._region.modules])
+        region, table, delta = self._region, self._known.table, self._text_delta
+        if delta is not None:
+            moved = delta != 0
+        elif table is None:
+            moved = region.text_addr not in _NOT_MOVED
+        else:  # whether the kernel can move itself, and whether it did
+            moved = table.mentions("kaslr") and table.addr("_text") not in _NOT_MOVED
+        told = region.text_addr is not None or not region.layout.has_scratch
+        return LastBoot(delta or 0, moved, told, [module.addr for module in region.modules])
 
     def _check_clock(self) -> None:
         known = self._known

@@ -12,7 +12,7 @@ from rbdump.abi import Abi
 if TYPE_CHECKING:
     from rbdump.kernel.types.typeinfo import FunctionProto
 
-__all__ = ["Facts", "Prototypes", "Symbols", "no_addr", "no_prototypes"]
+__all__ = ["Facts", "Prototypes", "Symbols", "no_addr", "no_module", "no_prototypes"]
 
 
 class Symbols(Protocol):
@@ -38,6 +38,11 @@ class Symbols(Protocol):
 def _no_string(addr: int) -> str | None:
     """No string of the kernel's memory is known."""
     return None
+
+
+def no_module(name: str) -> bool:
+    """No symbol is known."""
+    return False
 
 
 def no_addr(name: str) -> int | None:
@@ -66,6 +71,8 @@ class Facts:
     """The trace clock counts nanoseconds."""
     addr_of: Callable[[str], int | None] = no_addr
     """The last-boot address of a symbol of the kernel proper, None when it is not known."""
+    in_module: Callable[[str], bool] = no_module
+    """Whether a symbol is one of modules alone."""
     prototypes: Callable[[], Prototypes | None] = no_prototypes
     """The type information of the kernel, opened when a record asks for it; None when there is none."""
     release: str | None = None

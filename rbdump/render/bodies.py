@@ -24,10 +24,10 @@ from rbdump.events.printfmt import UnsupportedPrintFmt, compile_print_fmt
 from rbdump.events.rows import Memory
 from rbdump.findings import Finding, Severity
 from rbdump.render import devices, funcgraph, function, latency, prints, stacks, switches
-from rbdump.render.dynamic import eprobe_renderer, is_dynamic, probe_renderer, synthetic_renderer
+from rbdump.render.dynamic import eprobe_renderer, is_gone, probe_renderer, synthetic_renderer
 from rbdump.render.fields import RawStyle, fields_renderer
 from rbdump.render.group import Group, MissingField, Renderer, bounded, render_by_event, tails
-from rbdump.render.reader import Reader, reader_facts
+from rbdump.render.reader import Reader, reader_facts, stale_facts
 from rbdump.render.style import Style
 from rbdump.render.syscalls import syscall_renderer
 from rbdump.ring.records import TRACE_ENTRY_SIZE
@@ -46,6 +46,9 @@ class LastBoot:
     """`_text` of the reading kernel less that of the dead one; 0 prints the addresses that the dead kernel had."""
     moved: bool = True
     """The reading kernel lies elsewhere: only then it prints fields, for a print fmt would follow stale pointers."""
+    told: bool = True
+    """The region tells where the dead kernel was: else the reading kernel takes addresses, and print fmts, as if it
+    lay there itself."""
     modules: Sequence[int] = ()
     """Addresses of the modules in the scratch."""
 
@@ -92,12 +95,18 @@ class Bodies:
         self._nr_cpus = nr_cpus
         self._last_boot = last_boot
         self._comm_of = comm_of
-        self._facts = facts
+        self._facts = self._stale = facts
         reader = None
         if last_boot is not None:
-            selective = style.adjusted_fields
-            reader = Reader(facts, text_delta=last_boot.text_delta, modules=last_boot.modules, selective=selective)
-            self._facts = reader_facts(facts, reader)
+            reader = Reader(
+                facts,
+                text_delta=last_boot.text_delta,
+                moved=last_boot.moved,
+                told=last_boot.told,
+                modules=last_boot.modules,
+                selective=style.selective,
+            )
+            self._facts, self._stale = reader_facts(facts, reader), stale_facts(facts, reader)
         self._raw_style = RawStyle(reader if style.adjusted_fields else None, style.hex_strings)
         self._renderers: dict[int, tuple[Renderer, int]] = {}
         self._said: set[tuple[int, str]] = set()
@@ -146,19 +155,25 @@ class Bodies:
     def _choose(self, event_id: int) -> tuple[Renderer, int]:
         """The renderer of an id, and the bytes that a record must have for it."""
         fmt = self._catalog.get(event_id)
-        if fmt is None or (self._last_boot is not None and is_dynamic(fmt, self._facts)):
+        if fmt is None or (self._last_boot is not None and is_gone(fmt, self._facts)):
             return self._unknown(event_id), 0
         try:
             if fmt.system == "ftrace":
                 chosen = self._builtin(fmt)
                 return (self._unknown(event_id), 0) if chosen is None else (chosen, _fixed_size(fmt))
-            moved = self._last_boot is not None and self._last_boot.moved
-            if moved and (fmt.system != "syscalls" or self._style.syscall_fields):
+            if self._prints_fields(fmt):
                 return fields_renderer(fmt, self._facts, self._raw_style), 0
             return self._own(fmt), _fixed_size(fmt)
         except (UnsupportedPrintFmt, MissingField) as error:
             self._say(fmt, "print-fmt-unsupported", f"{error}; it is printed as its fields")
             return fields_renderer(fmt, self._facts, self._raw_style), 0
+
+    def _prints_fields(self, fmt: EventFormat) -> bool:
+        if self._last_boot is None or not (self._last_boot.moved and self._last_boot.told):
+            return False
+        if fmt.system == "syscalls" and not self._style.syscall_fields:
+            return False
+        return fmt.id > self._catalog.numbering  # the first of all others is taken for one of ftrace's own
 
     def _own(self, fmt: EventFormat) -> Renderer:
         special: Renderer | None = None
@@ -172,7 +187,7 @@ class Bodies:
             return special
         if fmt.system == "eprobes":
             self._say(fmt, "eprobe-unknown", "the event it is attached to is not known (dynamic_events of tracefs)")
-        compiled = compile_print_fmt(fmt, self._facts)
+        compiled = compile_print_fmt(fmt, self._stale)
         if compiled.notes:
             self._say(fmt, "print-fmt-incomplete", "; ".join(compiled.notes))
         return lambda group: bounded(compiled, group.rows)
@@ -198,9 +213,9 @@ class Bodies:
             case "print":
                 return prints.print_renderer(fmt, facts)
             case "bprint":
-                return prints.bprint_renderer(fmt, facts)
+                return prints.bprint_renderer(fmt, self._stale)
             case "bputs":
-                return prints.bputs_renderer(fmt, facts)
+                return prints.bputs_renderer(fmt, self._stale)
             case "raw_data":
                 return prints.raw_data_renderer(fmt, facts)
             case "context_switch" | "wakeup":

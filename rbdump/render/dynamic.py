@@ -24,7 +24,7 @@ from rbdump.events.strings import dynamic_bytes, location, text_of
 from rbdump.memo import Memo
 from rbdump.render.group import Group, Renderer, column
 
-__all__ = ["eprobe_renderer", "is_dynamic", "probe_renderer", "synthetic_renderer"]
+__all__ = ["eprobe_renderer", "is_gone", "probe_renderer", "synthetic_renderer"]
 
 _HEAD = re.compile(r'^"\(%lx(?: <- %lx)?\)')
 _HEAD_ARGS = re.compile(r"^\s*,\s*REC->__probe_(?:ip|func)(?:\s*,\s*REC->__probe_ret_ip)?")
@@ -34,11 +34,13 @@ _GFP_EVENTS = ("kmem:kmalloc", "kmem:kmem_cache_alloc", "kmem:mm_page_alloc")
 _GFP_CALL = re.compile(r'__print_flags\(\s*REC->gfp_flags\s*,\s*"\|"\s*,\s*(?=\{)')
 
 
-def is_dynamic(fmt: EventFormat, facts: Facts) -> bool:
-    """The event was made at run time: the next boot's kernel does not know it."""
+def is_gone(fmt: EventFormat, facts: Facts) -> bool:
+    """The kernel of the next boot does not know the event: it was made at run time, or came with a module."""
     if fmt.system in ("synthetic", "user_events", "eprobes") or (fmt.system, fmt.name) in facts.eprobes:
         return True
-    return bool(fmt.fields) and fmt.fields[0].name in ("__probe_ip", "__probe_func")
+    if fmt.fields and fmt.fields[0].name in ("__probe_ip", "__probe_func"):
+        return True
+    return facts.in_module(f"__traceiter_{fmt.name}")  # every tracepoint has such a function
 
 
 def _split(print_fmt: str) -> tuple[str, str] | None:

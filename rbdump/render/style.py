@@ -37,6 +37,8 @@ class Style:
     syscalls: Syscalls
     syscall_fields: bool
     """The reading kernel prints the system calls of a last boot as fields, like any other event (before 6.19)."""
+    selective: bool
+    """Only addresses of the kernel proper are moved to the reading kernel, those of modules are not (6.15)."""
     adjusted_fields: bool
     """print_fields() spells words as %pS, at addresses moved to the reading kernel (6.16)."""
     hex_strings: bool
@@ -62,6 +64,7 @@ def style_of(layout: str, catalog: Catalog) -> Style:
         graph_columns=not late,
         syscalls=Syscalls.USER if user else Syscalls.PREFIXED if prefixed else Syscalls.HEX,
         syscall_fields=not late,
-        adjusted_fields=late_layout,
+        selective=late_layout,
+        adjusted_fields=late_layout and layout != "C1",
         hex_strings=late,
     )

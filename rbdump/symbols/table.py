@@ -118,6 +118,11 @@ class SymbolTable:
         rows = [row for row in self.names.find(name) if self.owners[row] == wanted]
         return int(self.addrs[rows[0]]) if rows else None
 
+    def in_module(self, name: str) -> bool:
+        """Whether modules have symbols of that name, and the kernel proper has none."""
+        owners = {int(self.owners[row]) for row in self.names.find(name)}
+        return bool(owners) and _CORE not in owners
+
     def mentions(self, word: str) -> bool:
         """Whether any symbol's name holds ``word``."""
         return self.names.mention(word)

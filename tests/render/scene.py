@@ -31,12 +31,14 @@ KALLSYMS = f"""\
 {BASE + 0x3000:x} B _end
 {MODULE:x} t br_init\t[bridge]
 {MODULE + 0x40:x} t br_exit\t[bridge]
+{MODULE + 0x80:x} T __traceiter_br_add\t[bridge]
 """
 OLD = Style(
     lazy=False,
     graph_columns=True,
     syscalls=Syscalls.HEX,
     syscall_fields=True,
+    selective=False,
     adjusted_fields=False,
     hex_strings=False,
 )
@@ -45,6 +47,7 @@ NEW = Style(
     graph_columns=False,
     syscalls=Syscalls.USER,
     syscall_fields=False,
+    selective=True,
     adjusted_fields=True,
     hex_strings=True,
 )
@@ -53,7 +56,7 @@ NEW = Style(
 def facts_of(abi: Abi = LE64, **changes: object) -> Facts:
     """Facts of a small kernel that has the symbols above."""
     table = parse_kallsyms(KALLSYMS.encode())
-    facts = Facts(abi=abi, symbols=Symbolizer(table, abi), addr_of=table.addr)
+    facts = Facts(abi=abi, symbols=Symbolizer(table, abi), addr_of=table.addr, in_module=table.in_module)
     return replace(facts, **changes)  # type: ignore[arg-type]
 
 
