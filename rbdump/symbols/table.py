@@ -72,6 +72,7 @@ class SymbolTable:
         self.origin = origin
         """Where the symbols come from, for people."""
         self.findings = tuple(findings)
+        self._assumed_page_size = 4096
         self._tags = ["" if name == "bpf" else name for name in self.modules]
         self._build()
 
@@ -236,7 +237,7 @@ class SymbolTable:
 
     @property
     def page_size(self) -> int:
-        """Bytes of a page of the kernel, from symbols that lie one page apart; 4096 when they do not tell."""
+        """Bytes of a page of the kernel, from symbols that lie one page apart, else as `assume_page_size` says."""
         reserved, swapper = self.addr("reserved_pg_dir"), self.addr("swapper_pg_dir")
         if reserved is not None and swapper is not None and swapper - reserved in _PAGE_SIZES:
             return swapper - reserved
@@ -245,4 +246,11 @@ class SymbolTable:
             behind = int(np.searchsorted(self.addrs, np.uint64(zero), side="right"))
             if behind < len(self) and int(self.addrs[behind]) - zero in _PAGE_SIZES:
                 return int(self.addrs[behind]) - zero
-        return 4096
+        return self._assumed_page_size
+
+    def assume_page_size(self, size: int) -> None:
+        """Bytes of a page where no symbol tells them, at first 4096: the last symbol of a module ends with its page."""
+        if self._assumed_page_size != size:
+            self._assumed_page_size = size
+            if self.modules:
+                self._build()

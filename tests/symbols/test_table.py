@@ -102,6 +102,17 @@ def test_pages_of_16k_bound_modules() -> None:
     assert found(table, 0xFFFF_8000_7900_4000) is None
 
 
+def test_a_list_without_data_leaves_the_page_to_the_region() -> None:
+    text = b"ffff800080000000 T _stext\nffff800081000000 T _etext\nffff80007a000010 t last_func\t[foo]\n"
+    table = load_kallsyms(text)
+    addr = np.array([0xFFFF_8000_7A00_1010], np.uint64)
+    assert table.nearest(addr)[0].tolist() == [-1]
+    table.assume_page_size(16384)
+    assert table.page_size == 16384
+    index, offset, size = table.nearest(addr)
+    assert (table.names[int(index[0])], int(offset[0]), int(size[0])) == ("last_func", 0x1000, 0x3FF0)
+
+
 def test_the_zero_page_is_one_page() -> None:
     text = b"c000000000000000 T _stext\nc000000001000000 b empty_zero_page\nc000000001010000 b next\n"
     assert load_kallsyms(text + b"c000000002000000 B _end\n").page_size == 65536
