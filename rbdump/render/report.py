@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import shutil
+import textwrap
 from typing import IO, Any
 
 import numpy as np
-from rich.console import Console, RenderableType
-from rich.table import Table
+from rich.console import Console
 from rich.text import Text
 
 from rbdump.findings import Finding, Severity
@@ -44,6 +45,8 @@ LEGEND = {
     "X": "invalid",
 }
 MAP_WIDTH = 64
+"""Characters in a row of the map, where there is room for them."""
+MAP_INDENT = 9
 MAP_MOST = 16 * MAP_WIDTH
 FINDINGS_SHOWN = 40
 
@@ -119,31 +122,31 @@ def _map(cpu: CpuBuffer) -> str:
 
 
 def print_report(summary: dict[str, Any], findings: list[Finding], out: IO[str], *, in_ns: bool) -> None:
-    """Print a summary for a person to ``out``; colour only if it is a terminal and NO_COLOR is not set."""
-    width = None if out.isatty() else 120
-    console = Console(file=out, width=width, highlight=False, soft_wrap=False)
-    for line in _facts(summary):
-        console.print(line, soft_wrap=True)
-    console.print()
-    console.print(_cpu_table(summary, in_ns))
-    for part in _maps(summary):
-        console.print(part)
+    """Print a summary for a person to ``out``; colour only if it is a terminal and NO_COLOR is not set.
+
+    Nothing is cut off: a terminal that is too narrow for a line breaks it.
+    """
+    width = shutil.get_terminal_size().columns if out.isatty() else 120
+    console = Console(file=out, width=width, highlight=False, soft_wrap=True)
+    for line in (*_facts(summary), Text(), *_cpu_table(summary, in_ns), *_maps(summary, width)):
+        console.print(line)
     if findings:
         console.print()
         console.print(Text(f"Findings ({len(findings)})", style="bold"))
         styles = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: ""}
         for finding in findings[:FINDINGS_SHOWN]:
-            console.print(Text(str(finding), style=styles[finding.severity]), soft_wrap=True)
+            console.print(Text(str(finding), style=styles[finding.severity]))
         if len(findings) > FINDINGS_SHOWN:
             console.print(f"... and {len(findings) - FINDINGS_SHOWN} more; --json has them all")
 
 
 def _facts(summary: dict[str, Any]) -> list[Text]:
+    cpus = "1 CPU" if len(summary["cpus"]) == 1 else f"{len(summary['cpus'])} CPUs"
     rows = {
         "region": f"{summary['input']} at offset {summary['offset']:#x}, {summary['size']} bytes",
         "sha256": summary["input_sha256"],
         "layout": f"{summary['layout']}, {8 * summary['long_size']}-bit {summary['byteorder']} endian",
-        "sub-buffers": f"{len(summary['cpus'])} CPUs of {summary['nr_subbufs']} x {summary['subbuf_size']} bytes",
+        "sub-buffers": f"{cpus} of {summary['nr_subbufs']} x {summary['subbuf_size']} bytes",
         "clock": summary["clock"] or "unknown (the layout does not store it; ns assumed)",
         "text_addr": summary["text_addr"],
         "data_addr": summary["data_addr"],
@@ -163,13 +166,8 @@ def _time(ts: int | None, in_ns: bool) -> str:
     return f"{ts // 10**9}.{ts % 10**9:09}" if in_ns else str(ts)
 
 
-def _cpu_table(summary: dict[str, Any], in_ns: bool) -> RenderableType:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("CPU", "events", "first", "last", "lost", "reader", "head", "commit", "sub-buffers"):
-        if heading == "sub-buffers":
-            table.add_column(heading, overflow="fold")
-        else:
-            table.add_column(heading, justify="right", no_wrap=True)
+def _cpu_table(summary: dict[str, Any], in_ns: bool) -> list[Text]:
+    rows = [["CPU", "events", "first", "last", "lost", "reader", "head", "commit", "sub-buffers"]]
     for cpu in summary["cpus"]:
         lost = str(cpu["missed_events"]) if cpu["missed_events"] else "yes" if cpu["missed"] else "-"
         states = ", ".join(f"{count} {state}" for state, count in cpu["subbufs"].items())
@@ -181,14 +179,18 @@ def _cpu_table(summary: dict[str, Any], in_ns: bool) -> RenderableType:
             states += "; header damaged"
         roles = ("-" if cpu[role] is None else str(cpu[role]) for role in ("reader", "head", "commit"))
         first, last = _time(cpu["first_ts"], in_ns), _time(cpu["last_ts"], in_ns)
-        table.add_row(str(cpu["cpu"]), str(cpu["events"]), first, last, lost, *roles, states)
-    return table
+        rows.append([str(cpu["cpu"]), str(cpu["events"]), first, last, lost, *roles, states])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
+    lines = ["  ".join([*map(str.rjust, row, widths), row[-1]]) for row in rows]
+    return [Text(line, style="" if position else "bold") for position, line in enumerate(lines)]
 
 
-def _maps(summary: dict[str, Any]) -> list[RenderableType]:
+def _maps(summary: dict[str, Any], room: int) -> list[Text]:
+    """The map of each CPU in rows that fit into ``room`` columns, and what the characters mean."""
+    width = max(8, min(MAP_WIDTH, (room - MAP_INDENT) // 8 * 8))
     rank = "".join(MAP_CHARS.values())
     order = {char: position for position, char in enumerate(rank)} | {"H": len(rank), "C": len(rank) + 1}
-    parts: list[RenderableType] = []
+    lines: list[Text] = []
     used: set[str] = set()
     step = 1
     for cpu in summary["cpus"]:
@@ -198,10 +200,13 @@ def _maps(summary: dict[str, Any]) -> list[RenderableType]:
         step = max(1, -(-len(chars) // MAP_MOST))
         short = "".join(max(chars[at : at + step], key=order.__getitem__) for at in range(0, len(chars), step))
         used.update(short)
-        lines = [f"{at * step:>8} {short[at : at + MAP_WIDTH]}" for at in range(0, len(short), MAP_WIDTH)]
-        parts += ["", Text(f"CPU {cpu['cpu']}", style="bold"), Text("\n".join(lines))]
-    legend = "  ".join(f"{char} {meaning}" for char, meaning in LEGEND.items() if char in used)
-    if parts:
-        each = f"; each character stands for {step} sub-buffers" if step > 1 else ""
-        parts += ["", Text(f"{legend}{each}", style="dim")]
-    return parts
+        lines += [Text(), Text(f"CPU {cpu['cpu']}", style="bold")]
+        lines += [Text(f"{at * step:>8} {short[at : at + width]}") for at in range(0, len(short), width)]
+    if lines:
+        # a character and its meaning stay on one line
+        legend = "  ".join(f"{char} {meaning}".replace(" ", "\0") for char, meaning in LEGEND.items() if char in used)
+        legend += f"; each character stands for {step} sub-buffers" if step > 1 else ""
+        lines.append(Text())
+        parts = textwrap.wrap(legend, room, break_long_words=False, break_on_hyphens=False)
+        lines += [Text(part.replace("\0", " "), style="dim") for part in parts]
+    return lines

@@ -4,14 +4,19 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import lzma
+import re
 from pathlib import Path
 
 import pytest
 
+import rbdump
 from rbdump.errors import ExitStatus
+from rbdump.render.report import print_report
 from tests.conftest import SAMPLES, Run
+from tests.ringwriter import RegionWriter
 
 
 @pytest.mark.parametrize("folder", sorted(p.name for p in SAMPLES.iterdir() if p.is_dir()))
@@ -40,5 +45,43 @@ def test_tables_for_a_person(run: Run, samples: Path) -> None:
     assert "layout       C2, 64-bit little endian" in text
     assert ".---------------------------RH##################C" in text
     assert "H head page" in text
-    facts = text.split("\n\n")[0].splitlines()
-    assert facts == [line.rstrip() for line in facts]
+    assert text.splitlines() == [line.rstrip() for line in text.splitlines()]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def on_a_terminal(path: Path, columns: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The lines that `rbdump info` sends to a terminal, which breaks them itself, without their colours."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TERM", "xterm")
+    trace = rbdump.open(str(path))
+    terminal = Terminal()
+    print_report(trace.summary(), trace.findings, terminal, in_ns=trace.in_ns)
+    return re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue()).splitlines()
+
+
+@pytest.mark.parametrize("columns", [0, 1, 24, 40, 60, 100])
+def test_a_narrow_terminal_loses_nothing(
+    run: Run, samples: Path, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    path = samples / "7.3.4-consumed" / "region.bin.xz"
+    wide = run("info", path).stdout.decode().splitlines()
+    lines = on_a_terminal(path, columns, monkeypatch)
+    begin = wide.index("CPU 0")
+    assert lines[:begin] == wide[:begin]
+    rows = [line for line in lines if re.match(r" *\d+ [HCR#.c-]+$", line)]
+    assert all(len(row) <= max(columns or 80, 17) for row in rows)
+    whole = [line for line in wide if re.match(r" *\d+ [HCR#.c-]+$", line)]
+    assert "".join(row[9:] for row in rows) == "".join(row[9:] for row in whole)
+    assert all(int(row[:8]) % 8 == 0 for row in rows)
+    legend = next(line for line in wide if line.startswith("H head page"))
+    assert "  ".join("\n".join(lines).split("\n\n")[-2].splitlines()) == legend
+
+
+def test_one_cpu_is_no_cpus(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "region"
+    path.write_bytes(RegionWriter([[]], layout="C1", nr_subbufs=3).region())
+    assert b"\nsub-buffers  1 CPU of 3 x 4096 bytes\n" in run("info", path).stdout
