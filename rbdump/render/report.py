@@ -147,7 +147,7 @@ def _facts(summary: dict[str, Any]) -> list[Text]:
         "sha256": summary["input_sha256"],
         "layout": f"{summary['layout']}, {8 * summary['long_size']}-bit {summary['byteorder']} endian",
         "sub-buffers": f"{cpus} of {summary['nr_subbufs']} x {summary['subbuf_size']} bytes",
-        "clock": summary["clock"] or "unknown (the layout does not store it; ns assumed)",
+        "clock": summary["clock"] or "the region does not store its trace clock: local is assumed",
         "text_addr": summary["text_addr"],
         "data_addr": summary["data_addr"],
         "kaslr_offset": summary["kaslr_offset"],

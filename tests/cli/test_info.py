@@ -48,6 +48,17 @@ def test_tables_for_a_person(run: Run, samples: Path) -> None:
     assert text.splitlines() == [line.rstrip() for line in text.splitlines()]
 
 
+def test_info_and_parse_agree_on_the_clock(run: Run, samples: Path, tmp_path: Path) -> None:
+    region = samples / "6.12.43-sched" / "region.bin.xz"
+    findings = tmp_path / "findings"
+    assert b" clock=local" in run("parse", region, "--findings", findings).stdout
+    found = [json.loads(line) for line in findings.read_text().splitlines()]
+    said = next(finding["message"] for finding in found if finding["code"] == "clock-assumed")
+    info = run("info", region).stdout.decode()
+    assert re.search(r"^clock +(.+)$", info, re.MULTILINE)[1] == said.split(" (")[0]  # type: ignore[index]
+    assert json.loads(run("info", region, "--json").stdout)["clock"] is None
+
+
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
