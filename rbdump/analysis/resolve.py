@@ -28,6 +28,8 @@ _MARK = re.compile(rb"^# rbdump: [^\n]*(?:\n|\Z)", re.MULTILINE)
 _KERNEL_OFFSET = re.compile(rb"Kernel Offset: (?:(disabled)|(0x[0-9a-f]+)) ?")
 _SYMBOL = re.compile(r"([A-Za-z_.$][\w.$]*)(?:\+(0x[0-9a-fA-F]+|\d+))?(?:/(?:0x[0-9a-fA-F]+|\d+))?")
 _HEX = re.compile(r"(0[xX][0-9a-fA-F]{1,16}|[0-9a-fA-F]{8,16})")
+_MOVERS = ("kaslr", "determine_relocation_address")
+"""What the symbols of a kernel mention that moves itself at boot; the second one on mips and loongarch."""
 _READ = 1 << 20
 _MAX_LINE = 1 << 20
 """A line that is longer is passed on in pieces."""
@@ -157,10 +159,12 @@ def parse_addr(text: str) -> int | str | None:
     return text if _SYMBOL.fullmatch(text) else None
 
 
-def resolve_addrs(placer: Placer, words: list[str]) -> tuple[list[str], list[Finding]]:
+def resolve_addrs(placer: Placer, words: list[str], *, stated: bool) -> tuple[list[str], list[Finding]]:
     """``name+0x12/0x340 file:line`` of each address or ``name+0x12``, and what is wrong with them.
 
-    What has no name is spelled as the kernel spells it, ``0x...``. UsageError for a symbol that does not exist.
+    ``stated``: the user said where the kernel was; without that, addresses are taken as those of the link, which a
+    finding says unless the kernel cannot move. What has no name is spelled as the kernel spells it, ``0x...``.
+    UsageError for a symbol that does not exist.
     """
     placed = placer.at_link_addresses()
     if placed.table is None:
@@ -168,8 +172,10 @@ def resolve_addrs(placer: Placer, words: list[str]) -> tuple[list[str], list[Fin
     symbolizer = Symbolizer(placed.table, placer.abi)
     out = []
     unknown = 0
+    named = False
     for word in words:
         addr = parse_addr(word)
+        numeric = isinstance(addr, int)
         if isinstance(addr, str):
             match = _SYMBOL.fullmatch(addr)
             start = placed.table.addr(match[1]) if match else None
@@ -178,10 +184,18 @@ def resolve_addrs(placer: Placer, words: list[str]) -> tuple[list[str], list[Fin
             addr = start + int(match[2] or "0", 0)
         if addr is None:
             raise UsageError(f"{word!r} is no address, no symbol of the image and no file")
-        unknown += symbolizer.lookup(addr) is None
+        found = symbolizer.lookup(addr) is not None
+        unknown += not found
+        named |= found and numeric
         line = placed.line_of(addr)
         out.append(f"{symbolizer.pS[addr]} {line}" if line else symbolizer.pS[addr])
     findings = [finding for finding in placed.findings if finding.severity is Severity.ERROR]
+    if named and not stated and any(placed.table.mentions(word) for word in _MOVERS):
+        message = (
+            "the addresses are taken as link-time addresses, as if KASLR had not moved the kernel;"
+            " --text-addr says where it was"
+        )
+        findings.append(Finding(Severity.WARNING, "link-time-addresses", message))
     if unknown:
         message = (
             f"{unknown} of {len(words)} addresses are not in the kernel where it is taken to have been;"

@@ -52,7 +52,8 @@ def resolve(
     REGION prints its trace, as `parse` does. TEXT (or stdin) is passed on line by line, with names: the output of
     `parse`, an oops from a console, anything; where the kernel was comes from the `# rbdump:` lines that `parse`
     writes, from a `Kernel Offset:` line, from --text-addr, or from the addresses themselves. ADDR prints
-    name+offset/size, and file:line where the image has DWARF.
+    name+offset/size, and file:line where the image has DWARF; it is a link-time address (where KASLR has not moved
+    the kernel) unless --text-addr says where the kernel was, or an address as --kallsyms lists them.
     """
     words = what or []
     path = _file_of(words)
@@ -89,7 +90,9 @@ def resolve(
         lines=lines or (bool(words) and path is None),
     )
     if words and path is None:
-        texts, found = resolve_addrs(placer, words)
+        if keep:
+            raise UsageError("--keep is for text; names of ADDR arguments come in their order")
+        texts, found = resolve_addrs(placer, words, stated=text_addr is not None or kallsyms is not None)
         sys.stdout.write("".join(f"{text}\n" for text in texts))
         sys.stdout.flush()
         report_findings(found, findings)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import select
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from rbdump.analysis.placing import Placer
 from rbdump.analysis.resolve import TextResolver, filter_text, parse_addr, resolve_addrs
 from rbdump.errors import SourceError, UsageError, WrongImageError
+from rbdump.kernel.symboldata import Names
 from tests.conftest import Run
 from tests.dwarfwriter import dwarf_sections
 from tests.symbols.codewriter import BASE, write_kernel, write_vmlinux
@@ -196,9 +198,8 @@ def test_arguments(text: str, value: int | str | None) -> None:
 def test_addresses_and_symbols_of_the_command_line(images: Path) -> None:
     at = KERNEL.functions[3]
     with_lines = placer(images, lines=True)
-    texts, findings = resolve_addrs(
-        with_lines, [f"{at:x}", f"{at + 5:#x}", "function_3+0x4", f"{KERNEL.functions[4]:x}"]
-    )
+    words = [f"{at:x}", f"{at + 5:#x}", "function_3+0x4", f"{KERNEL.functions[4]:x}"]
+    texts, findings = resolve_addrs(with_lines, words, stated=True)
     size = texts[0].split("/")[1].split()[0]
     assert texts[:3] == [
         f"function_3+0x0/{size} kernel/sched/three.c:70",
@@ -209,17 +210,36 @@ def test_addresses_and_symbols_of_the_command_line(images: Path) -> None:
     assert " " not in texts[3]
     assert findings == []
     with pytest.raises(UsageError, match="no symbol of the image"):
-        resolve_addrs(with_lines, ["nosuch+0x4"])
+        resolve_addrs(with_lines, ["nosuch+0x4"], stated=True)
 
 
 def test_an_address_that_is_nowhere_prints_as_the_kernel_prints_it(images: Path) -> None:
     addr = KERNEL.functions[3] + SLIDE
-    texts, findings = resolve_addrs(placer(images), [f"{addr:x}"])
+    texts, findings = resolve_addrs(placer(images), [f"{addr:x}"], stated=False)
     assert texts == [f"{addr:#x}"]
     assert [finding.code for finding in findings] == ["address-unknown"]
-    texts, findings = resolve_addrs(placer(images, text_addr=BASE + SLIDE), [f"{addr:x}"])
+    texts, findings = resolve_addrs(placer(images, text_addr=BASE + SLIDE), [f"{addr:x}"], stated=True)
     assert texts[0].startswith("function_3+0x0/")
     assert findings == []
+
+
+def test_an_address_that_is_taken_as_of_the_link_is_said_to_be(run: Run, images: Path) -> None:
+    addr = f"{KERNEL.functions[3]:#x}"
+    _, findings = resolve_addrs(placer(images), [addr, "function_3+0x4"], stated=False)
+    assert [(finding.severity, finding.code) for finding in findings] == [("warning", "link-time-addresses")]
+    assert resolve_addrs(placer(images), ["function_3+0x4"], stated=False)[1] == []
+    vmlinux = ("--vmlinux", images / "vmlinux")
+    assert b"--text-addr says where it was" in run("resolve", *vmlinux, addr).stderr
+    assert run("resolve", *vmlinux, "--text-addr", f"{BASE:#x}", addr).stderr == b""
+    assert run("resolve", "--kallsyms", images / "System.map", addr).stderr == b""
+
+
+def test_a_kernel_that_cannot_move_has_one_address_only(tmp_path: Path) -> None:
+    kernel = write_kernel()
+    names = Names.from_list([name.replace("kaslr", "other") for name in kernel.symbols.names])
+    kernel.symbols = replace(kernel.symbols, names=names)
+    (tmp_path / "vmlinux").write_bytes(write_vmlinux(kernel))
+    assert resolve_addrs(placer(tmp_path), [f"{kernel.functions[3]:#x}"], stated=False)[1] == []
 
 
 def test_names_have_to_come_from_somewhere(images: Path) -> None:
@@ -254,6 +274,7 @@ def test_command(run: Run, images: Path, tmp_path: Path) -> None:
         (("--vmlinux", "VMLINUX", "deadbeef"), 2, b"./deadbeef is the file"),
         (("--vmlinux", "VMLINUX", "VMLINUX", "deadbeef0"), 2, b"one file at a time"),
         (("--vmlinux", "VMLINUX", "VMLINUX"), 3, b"ELF"),
+        (("--vmlinux", "VMLINUX", "--keep", "0xffffffff81000040"), 2, b"--keep is for text"),
     ],
 )
 def test_command_line_errors(
