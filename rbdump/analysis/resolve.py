@@ -9,20 +9,25 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
+import numpy.typing as npt
 
 from rbdump.analysis.child import write_all
 from rbdump.analysis.placing import Placed, Placer
 from rbdump.errors import InputError, UsageError
 from rbdump.findings import Finding, Severity
+from rbdump.inputs import DECOMPRESSED_LIMIT, load_input
 from rbdump.render.trace import parse_origin
 from rbdump.ring import ScratchModule
 from rbdump.symbols.delta import BootAddresses
 from rbdump.symbols.rewrite import AddressRewriter, addresses_in
 from rbdump.symbols.symbolizer import Symbolizer
 
-__all__ = ["TextResolver", "filter_text", "parse_addr", "resolve_addrs"]
+__all__ = ["Given", "TextResolver", "filter_text", "look_into", "parse_addr", "read_pieces", "resolve_addrs"]
 
 _MARK = re.compile(rb"^# rbdump: [^\n]*(?:\n|\Z)", re.MULTILINE)
 _KERNEL_OFFSET = re.compile(rb"Kernel Offset: (?:(disabled)|(0x[0-9a-f]+)) ?")
@@ -31,6 +36,9 @@ _HEX = re.compile(r"(0[xX][0-9a-fA-F]{1,16}|[0-9a-fA-F]{8,16})")
 _MOVERS = ("kaslr", "determine_relocation_address")
 """What the symbols of a kernel mention that moves itself at boot; the second one on mips and loongarch."""
 _READ = 1 << 20
+_SNIFF = 4096
+_SNIFF_LEAST = 16
+"""Bytes among which a region or a compressed file has some that no text has."""
 _MAX_LINE = 1 << 20
 """A line that is longer is passed on in pieces."""
 _ENOUGH = 1 << 14
@@ -135,21 +143,76 @@ class TextResolver:
             self._rewriter = AddressRewriter(self._placed.table, self._boot.abi, keep=self._keep, line_of=line_of)
 
 
-def filter_text(resolver: TextResolver, source: int, sink: int) -> None:
-    """Pass lines from one file descriptor to another as they come, with names. InputError if reading fails."""
-    while True:
-        try:
-            data = os.read(source, _READ)
-        except OSError as error:
-            raise InputError(f"cannot read the text: {error.strerror}") from error
-        if not data:
-            break
+def filter_text(resolver: TextResolver, pieces: Iterable[bytes], sink: int) -> None:
+    """Write the lines of a text to a file descriptor as they come, with names."""
+    for data in pieces:
         text = resolver.feed(data)
         if text:
             write_all(sink, text)
     text = resolver.finish()
     if text:
         write_all(sink, text)
+
+
+def read_pieces(path: str) -> Generator[bytes, None, None]:
+    """The bytes of a file as they come; ``-`` is standard input. InputError when it cannot be read."""
+    stdin = path == "-"
+    try:
+        with open(0 if stdin else path, "rb", buffering=0, closefd=not stdin) as file:
+            while data := os.read(file.fileno(), _READ):
+                yield data
+    except OSError as error:
+        raise InputError(f"{_name(path)}: cannot be read: {error.strerror}") from None
+
+
+def _name(path: str) -> str:
+    return "standard input" if path == "-" else path
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a file holds: a text or a region."""
+
+    text: Iterable[bytes] | None
+    """The text in pieces; None for a region."""
+    raw: npt.NDArray[np.uint8] | None = None
+    """The bytes of a region that came out of a pipe, which cannot be read again."""
+    findings: tuple[Finding, ...] = ()
+    """What is wrong with a compressed text."""
+
+
+def look_into(path: str) -> Given:
+    """Tell a text, compressed or not, from a region by its first bytes; ``-`` is standard input.
+
+    InputError when it cannot be read.
+    """
+    pieces = read_pieces(path)
+    head = b""
+    while len(head) < _SNIFF_LEAST and (piece := next(pieces, b"")):
+        head += piece
+    if _is_text(head):
+        return Given(chain([head], pieces))
+    raw = None
+    if path == "-" or not os.path.isfile(path):
+        data = bytearray(head)
+        for piece in pieces:
+            data += piece
+            if len(data) > DECOMPRESSED_LIMIT:
+                message = f"gives more than {DECOMPRESSED_LIMIT} bytes; copy the part that matters into a file"
+                raise InputError(f"{_name(path)}: {message}")
+        raw = np.frombuffer(data, np.uint8)
+        raw.flags.writeable = False
+    pieces.close()
+    begin = load_input(path, raw=raw, limit=_SNIFF)
+    if begin.compression is None or not _is_text(begin.data.tobytes()):
+        return Given(None, raw)
+    source = load_input(path, raw=raw)
+    text = (source.data[at : at + _READ].tobytes() for at in range(0, len(source.data), _READ))
+    return Given(text, None, tuple(source.findings))
+
+
+def _is_text(data: bytes) -> bool:
+    return bool(data) and not any(byte < 9 or 13 < byte < 27 for byte in data[:_SNIFF])
 
 
 def parse_addr(text: str) -> int | str | None:

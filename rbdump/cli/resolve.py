@@ -4,20 +4,16 @@
 from __future__ import annotations
 
 import os
-import stat
 import sys
 from typing import Annotated
 
 import typer
 
-import rbdump
 from rbdump.cli import options
 from rbdump.cli.reporting import report_findings
 from rbdump.errors import InputError, UsageError
 
 __all__ = ["resolve"]
-
-_SNIFF = 4096
 
 
 def resolve(
@@ -25,7 +21,8 @@ def resolve(
         list[str] | None,
         typer.Argument(
             metavar="REGION|TEXT|ADDR",
-            help="A dump or a text file, or addresses (0x..., name+0x12); without any, text on stdin is filtered.",
+            help="A dump or a text (by content, compressed or not; `-` is stdin), or addresses (0x..., name+0x12);"
+            " without any, text on stdin is filtered.",
             show_default=False,
         ),
     ] = None,
@@ -59,26 +56,31 @@ def resolve(
     path = _file_of(words)
     if not vmlinux and kallsyms is None:
         raise UsageError("nothing to take names from; give --vmlinux IMAGE or --kallsyms FILE")
-    if path is not None and not _is_text(path):
+    from rbdump.analysis.placing import Placer
+    from rbdump.analysis.resolve import Given, TextResolver, filter_text, look_into, read_pieces, resolve_addrs
+
+    given = look_into(path) if path is not None else Given(read_pieces("-"))
+    if path is not None and given.text is None:
         if keep or lines:
             raise UsageError("--keep and --lines are for text: rbdump parse REGION | rbdump resolve --lines ...")
-        trace = rbdump.open(
-            path,
-            tracefs=tracefs or (),
+        from rbdump.analysis.sources import Sources
+        from rbdump.analysis.trace import Trace
+        from rbdump.analysis.walking import walk_dump
+        from rbdump.analysis.walkoptions import WalkOptions
+
+        sources = Sources(
+            tracefs=tuple(tracefs or ()),
             kallsyms=kallsyms,
-            vmlinux=vmlinux or (),
+            vmlinux=tuple(vmlinux or ()),
             modules=modules,
             text_addr=text_addr,
             force=force,
             cache=not no_cache,
-            offset=offset,
         )
+        trace = Trace(walk_dump(path, WalkOptions(offset), raw=given.raw), sources)
         trace.write(sys.stdout.fileno())
         report_findings(trace.findings, findings)
         return
-
-    from rbdump.analysis.placing import Placer
-    from rbdump.analysis.resolve import TextResolver, filter_text, resolve_addrs
 
     placer = Placer(
         vmlinux or (),
@@ -98,12 +100,8 @@ def resolve(
         report_findings(found, findings)
         return
     resolver = TextResolver(placer, keep=keep, lines=lines)
-    if path is None:
-        filter_text(resolver, sys.stdin.fileno(), sys.stdout.fileno())
-    else:
-        with open(path, "rb") as file:
-            filter_text(resolver, file.fileno(), sys.stdout.fileno())
-    report_findings(resolver.findings, findings)
+    filter_text(resolver, given.text or (), sys.stdout.fileno())
+    report_findings([*given.findings, *resolver.findings], findings)
 
 
 def _file_of(words: list[str]) -> str | None:
@@ -120,15 +118,3 @@ def _file_of(words: list[str]) -> str | None:
     if files and len(words) > 1:
         raise UsageError(f"one file at a time: {', '.join(words)}")
     return files[0] if files else None
-
-
-def _is_text(path: str) -> bool:
-    """Whether a file is text to filter; `-` is a region, as everywhere: text on stdin needs no argument."""
-    try:
-        if path == "-" or not stat.S_ISREG(os.stat(path).st_mode):
-            return False
-        with open(path, "rb") as file:
-            head = file.read(_SNIFF)
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from error
-    return bool(head) and not any(byte < 9 or 13 < byte < 27 for byte in head)

@@ -3,19 +3,23 @@
 
 from __future__ import annotations
 
+import gzip
+import lzma
 import os
 import select
+import subprocess
 import threading
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from rbdump.analysis.placing import Placer
-from rbdump.analysis.resolve import TextResolver, filter_text, parse_addr, resolve_addrs
+from rbdump.analysis.resolve import TextResolver, filter_text, look_into, parse_addr, read_pieces, resolve_addrs
 from rbdump.errors import SourceError, UsageError, WrongImageError
 from rbdump.kernel.symboldata import Names
-from tests.conftest import Run
+from tests.conftest import Run, command
 from tests.dwarfwriter import dwarf_sections
 from tests.symbols.codewriter import BASE, write_kernel, write_vmlinux
 
@@ -81,11 +85,12 @@ def soon(fd: int) -> bytes:
     return os.read(fd, 1 << 16) if ready else b""
 
 
-def test_lines_are_passed_on_as_they_come(images: Path) -> None:
+@pytest.mark.parametrize("pieces", [read_pieces, lambda path: look_into(path).text])
+def test_lines_are_passed_on_as_they_come(images: Path, pieces: Callable[[str], Iterable[bytes]]) -> None:
     read, write = os.pipe()
     back_read, back_write = os.pipe()
     resolver = TextResolver(placer(images))
-    worker = threading.Thread(target=filter_text, args=(resolver, read, back_write))
+    worker = threading.Thread(target=lambda: filter_text(resolver, pieces(f"/dev/fd/{read}"), back_write))
     worker.start()
     try:
         os.write(write, mark() + stack(count=1)[:9])
@@ -264,6 +269,60 @@ def test_command(run: Run, images: Path, tmp_path: Path) -> None:
     assert b"is not the kernel" in wrong.stderr
     one = run("resolve", "--vmlinux", vmlinux, f"{KERNEL.functions[3]:x}")
     assert one.stdout.endswith(b"kernel/sched/three.c:70\n")
+
+
+def through_a_pipe(content: bytes, *arguments: str | Path) -> subprocess.CompletedProcess[bytes]:
+    """`rbdump resolve ARGUMENT... <(content)`."""
+    read, write = os.pipe()
+    with subprocess.Popen(
+        command("resolve", *arguments, f"/dev/fd/{read}"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        pass_fds=[read],
+    ) as process:
+        os.close(read)
+        with open(write, "wb") as file:
+            file.write(content)
+        out, err = process.communicate(timeout=60)
+    return subprocess.CompletedProcess([], process.returncode, out, err)
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, lzma.compress], ids=["plain", "gzip", "xz"])
+def test_a_text_may_come_in_any_way(run: Run, images: Path, tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    source = ("--vmlinux", images / "vmlinux", "--no-cache")
+    text = mark() + stack() + b"the end\n" * 1000
+    wanted = run("resolve", *source, stdin=text).stdout
+    assert wanted.count(b"=> function_") == 12
+    (tmp_path / "text").write_bytes(pack(text))
+    assert run("resolve", *source, tmp_path / "text").stdout == wanted
+    assert run("resolve", *source, "-", stdin=pack(text)).stdout == wanted
+    assert through_a_pipe(pack(text), *source).stdout == wanted
+
+
+@pytest.mark.parametrize("pack", [lzma.decompress, bytes], ids=["plain", "xz"])
+def test_a_region_may_come_in_any_way(run: Run, samples: Path, pack: Callable[[bytes], bytes]) -> None:
+    folder = samples / "6.12.43-function"
+    source = ("--kallsyms", folder / "kallsyms.xz")
+    wanted = run("resolve", *source, folder / "region.bin.xz").stdout
+    assert b": schedule_idle <-do_idle" in wanted
+    content = pack((folder / "region.bin.xz").read_bytes())
+    assert run("resolve", *source, "-", stdin=content).stdout == wanted
+    assert through_a_pipe(content, *source).stdout == wanted
+
+
+def test_what_is_neither_text_nor_region_is_refused(run: Run, images: Path) -> None:
+    source = ("--vmlinux", images / "vmlinux")
+    none = run("resolve", *source, "-")
+    assert (none.returncode, none.stderr) == (4, b"rbdump: standard input: is empty\n")
+    zeros = run("resolve", *source, "-", stdin=gzip.compress(bytes(1 << 16)))
+    assert (zeros.returncode, b"all zero bytes" in zeros.stderr) == (3, True)
+
+
+def test_damage_of_a_compressed_text_is_said(run: Run, images: Path) -> None:
+    text = gzip.compress(mark() + stack() + bytes(range(32, 127)) * 100)
+    done = run("resolve", "--vmlinux", images / "vmlinux", "-", stdin=text[:-12])
+    assert done.stdout.count(b"=> function_") == 12
+    assert done.stderr.startswith(b"rbdump: error: compressed-input-truncated: ")
 
 
 @pytest.mark.parametrize(
