@@ -65,6 +65,18 @@ def test_the_first_command_decodes_a_sample() -> None:
     assert lines[-1].startswith("              sh-150     [001] ...1.")
 
 
+def test_the_pipe_into_resolve_gives_names(samples: Path) -> None:
+    match = re.search(r"^    (rbdump parse region\.bin .+\| rbdump resolve .+\| grep bridge)$", README, re.MULTILINE)
+    assert match
+    command = match[1].replace("rbdump ", f"{sys.executable} -m rbdump ")
+    for name in ("region.bin", "tracing.tar", "kallsyms"):
+        file = name.replace("tracing", "tracefs") + ".xz"
+        command = command.replace(f" {name}", f" {samples / '6.12.43-modules' / file}")
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0
+    assert "br_add_bridge+0x4/0x90 [bridge] <-br_ioctl_stub+0x1fa/0x320 [bridge]" in done.stdout
+
+
 def test_the_command_that_copies_tracefs_keeps_what_is_used(samples: Path, tmp_path: Path) -> None:
     match = re.search(r"cd /sys/kernel/tracing && (cp .+) DIR$", README, re.MULTILINE)
     assert match

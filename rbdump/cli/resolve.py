@@ -49,8 +49,8 @@ def resolve(
     REGION prints its trace, as `parse` does. TEXT (or stdin) is passed on line by line, with names: the output of
     `parse`, an oops from a console, anything; where the kernel was comes from the `# rbdump:` lines that `parse`
     writes, from a `Kernel Offset:` line, from --text-addr, or from the addresses themselves. ADDR prints
-    name+offset/size, and file:line where the image has DWARF; it is a link-time address (where KASLR has not moved
-    the kernel) unless --text-addr says where the kernel was, or an address as --kallsyms lists them.
+    name+offset/size, and file:line where the image has DWARF; without --text-addr it is a link-time address (no
+    KASLR), or one of --kallsyms.
     """
     words = what or []
     path = _file_of(words)
