@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rbdump.abi import Abi
-from rbdump.errors import InputError, OutputError, RbdumpError, UsageError
+from rbdump.errors import OutputError, RbdumpError, UsageError
 from rbdump.events.catalog import Catalog
 from rbdump.events.entries import Entries
 from rbdump.events.rows import Memory
@@ -124,9 +124,9 @@ def _header_page(abi: Abi, page_size: int) -> str:
 
 
 def candidate_paths(folder: str) -> Iterator[str]:
-    """Everything below ``folder`` that may be a kernel image or a copy of tracefs. InputError if it is no folder."""
+    """Everything below ``folder`` that may be a kernel image or a copy of tracefs. UsageError if it is no folder."""
     if not os.path.isdir(folder):
-        raise InputError(f"{folder}: is no folder of kernel images and copies of tracefs")
+        raise UsageError(f"{folder}: is no folder; --best-of takes one of kernel images and copies of tracefs")
     for where, folders, files in os.walk(folder):
         if "events" in folders:
             yield where

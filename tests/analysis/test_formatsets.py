@@ -10,7 +10,7 @@ import pytest
 
 from rbdump.abi import Abi
 from rbdump.analysis.formatsets import candidate_paths, rank, write_formats
-from rbdump.errors import InputError, OutputError, UsageError
+from rbdump.errors import OutputError, UsageError
 from rbdump.events.entries import Entries, gather_entries
 from rbdump.events.rows import Memory
 from rbdump.events.tracefs import load_tracefs
@@ -111,7 +111,7 @@ def test_folders_with_events_count_as_one_source(tmp_path: Path) -> None:
     (tmp_path / "a" / "tracing" / "events" / "sched").mkdir(parents=True)
     (tmp_path / "a" / "vmlinuz").write_bytes(b"")
     assert list(candidate_paths(str(tmp_path))) == [str(tmp_path / "a" / "vmlinuz"), str(tmp_path / "a" / "tracing")]
-    with pytest.raises(InputError):
+    with pytest.raises(UsageError, match="is no folder"):
         list(candidate_paths(str(tmp_path / "nowhere")))
 
 
@@ -127,6 +127,8 @@ def test_command(run: Run, copies: Path) -> None:
     assert none.returncode == 6
     assert b"nothing below" in none.stderr
     assert none.stdout.count(b"wrong ") == 2
+    for no_folder in (copies / "nosuch", copies / "notes"):
+        assert run("formats", "--best-of", no_folder, region).returncode == 2
 
 
 @pytest.mark.parametrize(
