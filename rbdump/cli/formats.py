@@ -47,8 +47,9 @@ def formats(
 ) -> None:
     """List the events that a kernel image defines, write them as format files, or find the image that fits a region.
 
-    With --best-of each line is: verdict, score of the formats, code addresses that fit, source. The exit status is
-    6 when none fits.
+    With --best-of each line is: verdict, score of the formats, code addresses that fit, source. The verdict is
+    right (formats and, of an image, addresses fit), open (nothing speaks against it, too little for it) or wrong.
+    The exit status is 0 when the best is right or open, 6 when all are wrong.
     """
     if (best_of is None) == (not vmlinux):
         raise UsageError("give either --vmlinux IMAGE, or --best-of DIR and a REGION")

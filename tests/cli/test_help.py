@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 
 import pytest
 
 from rbdump.errors import ExitStatus
+from rbdump.symbols.verify import Verdict
 from tests.conftest import Run, command
 
 COMMANDS = ("parse", "info", "check", "resolve", "formats")
@@ -40,6 +42,14 @@ def test_help_fits_a_terminal(name: str) -> None:
     assert "[[" not in usage
     assert "<str" not in text
     assert "<list" not in text
+
+
+def test_formats_explains_its_verdicts() -> None:
+    text = " ".join(help_text("formats").split())
+    for verdict in Verdict:
+        assert re.search(rf"\b{verdict}( \(|\.)", text)
+    assert f"{int(ExitStatus.OK)} when the best is right or open" in text
+    assert f"{int(ExitStatus.WRONG_IMAGE)} when all are wrong" in text
 
 
 def test_options_of_parse_stand_under_headings() -> None:
