@@ -82,17 +82,22 @@ class Candidate:
 def write_formats(folder: str, events: Iterable[ImageEvent], abi: Abi, page_size: int) -> tuple[int, list[Finding]]:
     """Write ``FOLDER/events/SYSTEM/NAME/{format,id}`` with header_page and header_event, as tracefs has them.
 
-    Returns the number of events. UsageError when the folder exists and is not empty, OutputError when it cannot be
-    written. Names that are no plain file names (a damaged image) are left out, with a finding.
+    Returns the number of events. UsageError when the folder exists and is not empty or has no name, OutputError when
+    it cannot be written. Names that are no plain file names (a damaged image) are left out, with a finding.
     """
+    if not folder:
+        raise UsageError("the folder to write formats to has no name")
     top = Path(folder)
+    root = top / "events"
     findings: list[Finding] = []
     count = 0
     try:
         if top.exists() and (not top.is_dir() or any(top.iterdir())):
             raise UsageError(f"{folder}: exists already and is not an empty folder; nothing was written")
-        root = top / "events"
         root.mkdir(parents=True)
+    except OSError as error:
+        raise OutputError(f"cannot write formats to {folder}: {error.strerror}; nothing was written") from error
+    try:
         (root / "header_page").write_text(_header_page(abi, page_size), encoding="utf-8")
         (root / "header_event").write_text(_HEADER_EVENT, encoding="utf-8")
         for event in events:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from pathlib import Path
 
@@ -72,10 +73,26 @@ def test_names_that_leave_the_folder_are_left_out(tmp_path: Path, system: str, n
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
 
 
-def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize("target", ["/proc/x", "/proc/x/out", "file/out"])
+def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("")
-    with pytest.raises((OutputError, UsageError)):
-        write_formats(str(tmp_path / "file" / "out"), [event("x", "y", 1)], LE64, 4096)
+    with pytest.raises(OutputError, match=f"^cannot write formats to {target}: [^;]+; nothing was written$"):
+        write_formats(target, [event("x", "y", 1)], LE64, 4096)
+
+
+def test_a_folder_needs_a_name() -> None:
+    with pytest.raises(UsageError, match="has no name"):
+        write_formats("", [event("x", "y", 1)], LE64, 4096)
+
+
+def test_a_disk_that_fills_up_leaves_it_incomplete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, _: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OutputError, match="x/y/format: No space left on device; it is incomplete"):
+        write_formats(str(tmp_path / "out"), [event("x", "y", 1)], LE64, 4096)
 
 
 def opened(sample: str) -> tuple[Region, Entries, Memory]:
