@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -51,3 +52,20 @@ def run(tmp_path: Path) -> Run:
 def command(*arguments: str | Path) -> Sequence[str]:
     """The command line that runs rbdump with this interpreter."""
     return [sys.executable, "-m", "rbdump", *map(str, arguments)]
+
+
+@pytest.fixture
+def lock(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+    """Makes a folder one that must not be listed, for root as well."""
+
+    def lock_folder(folder: Path) -> None:
+        scandir = os.scandir
+
+        def refuse(path: str) -> object:
+            if Path(path) == folder:
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+            return scandir(path)
+
+        monkeypatch.setattr(os, "scandir", refuse)
+
+    return lock_folder

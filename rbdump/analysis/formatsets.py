@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rbdump.abi import Abi
-from rbdump.errors import OutputError, RbdumpError, UsageError
+from rbdump.errors import OutputError, RbdumpError, SourceError, UsageError
 from rbdump.events.catalog import Catalog
 from rbdump.events.entries import Entries
 from rbdump.events.rows import Memory
@@ -129,10 +129,19 @@ def _header_page(abi: Abi, page_size: int) -> str:
 
 
 def candidate_paths(folder: str) -> Iterator[str]:
-    """Everything below ``folder`` that may be a kernel image or a copy of tracefs. UsageError if it is no folder."""
-    if not os.path.isdir(folder):
-        raise UsageError(f"{folder}: is no folder; --best-of takes one of kernel images and copies of tracefs")
-    for where, folders, files in os.walk(folder):
+    """Everything below ``folder`` that may be a kernel image or a copy of tracefs.
+
+    UsageError if it is no folder, SourceError if it cannot be listed.
+    """
+
+    def refused(error: OSError) -> None:
+        if error.filename != folder:
+            return
+        if isinstance(error, FileNotFoundError | NotADirectoryError):
+            raise UsageError(f"{folder}: is no folder; --best-of takes one of kernel images and copies of tracefs")
+        raise SourceError(f"{folder}: cannot be read: {error.strerror}")
+
+    for where, folders, files in os.walk(folder, onerror=refused):
         if "events" in folders:
             yield where
             folders[:] = []

@@ -35,14 +35,18 @@ class Tree:
     path: str
     findings: list[Finding]
     _readers: dict[str, Callable[[], bytes]] = field(default_factory=dict)
-    unreadable: int = 0
-    """Files and folders that could not be read so far."""
+    _refused: list[str] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._readers)
 
     def __contains__(self, name: str) -> bool:
         return name in self._readers
+
+    @property
+    def unreadable(self) -> str:
+        """How many files and folders could not be read so far, with the first of them; empty when all could be."""
+        return f"{len(self._refused)} (first {self._refused[0]})" if self._refused else ""
 
     def read(self, name: str) -> bytes | None:
         """The bytes of a file; None when it is not there or cannot be read (`unreadable` counts those)."""
@@ -51,8 +55,8 @@ class Tree:
             return None
         try:
             return reader()
-        except OSError:
-            self.unreadable += 1
+        except OSError as error:
+            self._refused.append(f"{name}: {error.strerror}")
             return None
 
 
@@ -68,7 +72,9 @@ def _folder(path: str) -> Tree:
     tree = Tree(path, [])
 
     def refused(error: OSError) -> None:
-        tree.unreadable += 1
+        if error.filename == path:
+            raise SourceError(f"{path}: cannot be read: {error.strerror}")
+        tree._refused.append(f"{os.path.relpath(error.filename, path)}: {error.strerror}")
 
     for folder, folders, files in os.walk(path, onerror=refused):
         relative = os.path.relpath(folder, path).replace(os.sep, "/")
@@ -79,6 +85,8 @@ def _folder(path: str) -> Tree:
             tree._readers[prefix + name] = _file_reader(os.path.join(folder, name))
         if len(tree._readers) > _MAX_FILES:
             raise SourceError(f"{path}: holds more than {_MAX_FILES} files; name the folder that `events/` lies in")
+    if tree._refused and not tree._readers:
+        raise SourceError(f"{path}: nothing in it can be read: {tree._refused[0]}")
     return tree
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import errno
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from rbdump.abi import Abi
 from rbdump.analysis.formatsets import candidate_paths, rank, write_formats
-from rbdump.errors import OutputError, UsageError
+from rbdump.errors import OutputError, SourceError, UsageError
 from rbdump.events.entries import Entries, gather_entries
 from rbdump.events.rows import Memory
 from rbdump.events.tracefs import load_tracefs
@@ -130,6 +131,15 @@ def test_folders_with_events_count_as_one_source(tmp_path: Path) -> None:
     assert list(candidate_paths(str(tmp_path))) == [str(tmp_path / "a" / "vmlinuz"), str(tmp_path / "a" / "tracing")]
     with pytest.raises(UsageError, match="is no folder"):
         list(candidate_paths(str(tmp_path / "nowhere")))
+
+
+def test_a_folder_that_must_not_be_listed_is_not_empty(tmp_path: Path, lock: Callable[[Path], None]) -> None:
+    (tmp_path / "locked").mkdir()
+    (tmp_path / "vmlinuz").write_bytes(b"")
+    lock(tmp_path / "locked")
+    assert list(candidate_paths(str(tmp_path))) == [str(tmp_path / "vmlinuz")]
+    with pytest.raises(SourceError, match="locked: cannot be read: Permission denied"):
+        list(candidate_paths(str(tmp_path / "locked")))
 
 
 def test_command(run: Run, copies: Path) -> None:

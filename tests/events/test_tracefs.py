@@ -208,6 +208,26 @@ def test_files_that_cannot_be_read_are_said(tmp_path: Path) -> None:
     tracefs = load_tracefs(path)
     assert sorted(tracefs.formats) == [1, 300]
     assert [f.code for f in tracefs.findings] == ["tracefs-unreadable"]
+    assert ": 1 (first events/sched/gone/format: No such file or directory) " in tracefs.findings[0].message
+
+
+def test_folders_that_must_not_be_listed_are_not_empty(tmp_path: Path, lock: Callable[[Path], None]) -> None:
+    path = folder_of(tmp_path, FILES)
+    lock(tmp_path / "events" / "sched")
+    tracefs = load_tracefs(path)
+    assert sorted(tracefs.formats) == [1]
+    assert [f.code for f in tracefs.findings] == ["tracefs-unreadable"]
+    assert ": 1 (first events/sched: Permission denied) " in tracefs.findings[0].message
+    lock(tmp_path)
+    with pytest.raises(SourceError, match=f"{path}: cannot be read: Permission denied"):
+        load_tracefs(path)
+
+
+def test_a_copy_whose_folders_must_not_be_listed_is_not_empty(tmp_path: Path, lock: Callable[[Path], None]) -> None:
+    (tmp_path / "tracing").mkdir()
+    lock(tmp_path / "tracing")
+    with pytest.raises(SourceError, match="nothing in it can be read: tracing: Permission denied"):
+        load_tracefs(str(tmp_path))
 
 
 def test_broken_formats_are_said_once_and_the_others_work(tmp_path: Path) -> None:

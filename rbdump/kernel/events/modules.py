@@ -114,9 +114,14 @@ def load_modules(
 
 
 def check_folder(folder: str) -> None:
-    """SourceError if there is no such folder."""
-    if not os.path.isdir(folder):
-        raise SourceError(f"{folder}: is no folder of kernel modules; give /lib/modules/RELEASE of the dead kernel")
+    """SourceError if there is no such folder, or it cannot be listed."""
+    try:
+        os.scandir(folder).close()
+    except (FileNotFoundError, NotADirectoryError):
+        message = "is no folder of kernel modules; give /lib/modules/RELEASE of the dead kernel"
+        raise SourceError(f"{folder}: {message}") from None
+    except OSError as error:
+        raise SourceError(f"{folder}: cannot be read: {error.strerror}") from None
 
 
 def _find_files(folder: str, wanted: set[str]) -> dict[str, str]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import lzma
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -139,6 +140,12 @@ def test_a_folder_of_modules(tmp_path: Path) -> None:
     codes = [finding.code for finding in loaded.findings]
     assert codes == ["module-unreadable", "module-unreadable", "module-missing"]
     assert "other, absent, wrong" in loaded.findings[-1].message
+
+
+def test_a_folder_that_must_not_be_listed_is_not_empty(tmp_path: Path, lock: Callable[[Path], None]) -> None:
+    lock(tmp_path)
+    with pytest.raises(SourceError, match="cannot be read: Permission denied"):
+        load_modules(str(tmp_path), [("toy", 1)], abi=LE64)
 
 
 def test_a_missing_folder_is_one_sentence(tmp_path: Path) -> None:
