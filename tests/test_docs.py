@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import typer
 
+import rbdump
 from rbdump.cli import app
 from rbdump.errors import ExitStatus
 from rbdump.events.tracefs import load_tracefs
@@ -44,6 +45,22 @@ def test_every_exit_status_is_documented(status: ExitStatus) -> None:
 def test_every_character_of_the_map_is_documented() -> None:
     for char in LEGEND:
         assert f"`{char}`" in README
+
+
+def test_every_key_of_a_summary_is_documented(samples: Path) -> None:
+    part = README.split("\n## Look at a region\n")[1].split("\n## ")[0]
+    region, cpu = part.split("| key of a CPU |")
+    summary = rbdump.open(str(samples / "7.3.4-consumed" / "region.bin.xz")).summary()
+    assert set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`.+?) \|", region, re.MULTILINE)))) == set(summary)
+    documented = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`.+?) \|", cpu, re.MULTILINE))))
+    assert documented == set(summary["cpus"][0])
+
+
+def test_info_is_not_said_to_reject_anything() -> None:
+    legend = README.split("\nThe map has one character")[1].split("\n\n")[0]
+    assert "`X`" in legend
+    assert "`r`" not in legend
+    assert "--strict" not in {option for parameter in COMMANDS["info"].params for option in parameter.opts}
 
 
 def test_the_first_command_decodes_a_sample() -> None:
