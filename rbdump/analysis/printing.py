@@ -211,7 +211,7 @@ class Printer:
         elif table is None:
             moved = region.text_addr not in _NOT_MOVED
         else:  # whether the kernel can move itself, and whether it did
-            moved = table.mentions("kaslr") and table.addr("_text") not in _NOT_MOVED
+            moved = table.names.of_movable_kernel and table.addr("_text") not in _NOT_MOVED
         told = region.text_addr is not None or not region.layout.has_scratch
         return LastBoot(delta or 0, moved, told, [module.addr for module in region.modules])
 

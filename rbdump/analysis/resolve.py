@@ -33,8 +33,6 @@ _MARK = re.compile(rb"^# rbdump: [^\n]*(?:\n|\Z)", re.MULTILINE)
 _KERNEL_OFFSET = re.compile(rb"Kernel Offset: (?:(disabled)|(0x[0-9a-f]+)) ?")
 _SYMBOL = re.compile(r"([A-Za-z_.$][\w.$]*)(?:\+(0x[0-9a-fA-F]+|\d+))?(?:/(?:0x[0-9a-fA-F]+|\d+))?")
 _HEX = re.compile(r"(0[xX][0-9a-fA-F]{1,16}|[0-9a-fA-F]{8,16})")
-_MOVERS = ("kaslr", "determine_relocation_address")
-"""What the symbols of a kernel mention that moves itself at boot; the second one on mips and loongarch."""
 _READ = 1 << 20
 _SNIFF = 4096
 _SNIFF_LEAST = 16
@@ -253,7 +251,7 @@ def resolve_addrs(placer: Placer, words: list[str], *, stated: bool) -> tuple[li
         line = placed.line_of(addr)
         out.append(f"{symbolizer.pS[addr]} {line}" if line else symbolizer.pS[addr])
     findings = [finding for finding in placed.findings if finding.severity is Severity.ERROR]
-    if named and not stated and any(placed.table.mentions(word) for word in _MOVERS):
+    if named and not stated and placed.table.names.of_movable_kernel:
         message = (
             "the addresses are taken as link-time addresses, as if KASLR had not moved the kernel;"
             " --text-addr says where it was"

@@ -219,6 +219,6 @@ def load_tracefs(path: str, *, long_size: int | None = None) -> Tracefs:
             f"{path}: none of its files named `format` is an event format, and nothing else is of tracefs"
         )
     if tree.unreadable:
-        text = f"{path}: {tree.unreadable} files or folders could not be read"
+        text = f"{path}: of its files and folders {tree.unreadable}"
         findings.append(_note(Severity.WARNING, "tracefs-unreadable", text))
     return tracefs

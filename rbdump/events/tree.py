@@ -45,11 +45,11 @@ class Tree:
 
     @property
     def unreadable(self) -> str:
-        """How many files and folders could not be read so far, with the first of them; empty when all could be."""
-        return f"{len(self._refused)} (first {self._refused[0]})" if self._refused else ""
+        """Which files and folders could not be read so far: how many, and the first of them; empty when all could."""
+        return f"{len(self._refused)} could not be read, first {self._refused[0]}" if self._refused else ""
 
     def read(self, name: str) -> bytes | None:
-        """The bytes of a file; None when it is not there or cannot be read (`unreadable` counts those)."""
+        """The bytes of a file; None when it is not there or cannot be read (`unreadable` tells)."""
         reader = self._readers.get(name)
         if reader is None:
             return None

@@ -18,6 +18,9 @@ __all__ = ["Names", "SymbolData"]
 
 Index = npt.NDArray[np.int64]
 
+_MOVERS = (b"kaslr", b"determine_relocation_address")
+"""What moves kernels at boot; the second one on mips and loongarch."""
+
 
 class Names(Sequence[str]):
     """A column of strings: item ``i`` is ``blob[starts[i]:ends[i]]``, decoded when it is asked for."""
@@ -78,9 +81,13 @@ class Names(Sequence[str]):
             if self.blob.startswith(wanted, start)
         ]
 
-    def mention(self, word: str) -> bool:
-        """Whether ``word`` occurs in any item."""
-        return word.encode() in self.blob
+    @property
+    def of_movable_kernel(self) -> bool:
+        """Whether these are names of a kernel that may move itself at boot (KASLR).
+
+        Nothing of it is in an arm kernel, for example, while where it can be built in, functions and options name it.
+        """
+        return any(word in self.blob for word in _MOVERS)
 
     @classmethod
     def concatenate(cls, columns: Sequence[Names]) -> Names:

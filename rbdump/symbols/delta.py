@@ -46,8 +46,6 @@ _PAGE = 4096
 _TEXT_SYMBOLS = ("rb_meta_init_text_addr", "rb_range_meta_init")
 """What text_addr of era B is the address of, and what it may be in the proof of concept."""
 _DATA_SYMBOL = "rb_data_ptr"
-_MOVERS = ("kaslr", "determine_relocation_address")
-"""What moves kernels at boot; the second one on mips and loongarch."""
 _MAX_WORDS = 16384
 _MAX_PAIRS = 8 << 20
 _MAX_CANDIDATES = 48
@@ -134,11 +132,8 @@ def stated_delta(code: CodeMap, boot: BootAddresses) -> TextDelta | None:
 
 
 def unmoved_delta(code: CodeMap) -> TextDelta | None:
-    """No delta at all for kernels that cannot move themselves; None for others.
-
-    Nothing of KASLR is in an arm kernel, for example, while where it can be built in, functions and options name it.
-    """
-    if any(code.symbols.names.mention(word) for word in _MOVERS):
+    """No delta at all for kernels that cannot move themselves; None for others."""
+    if code.symbols.names.of_movable_kernel:
         return None
     return TextDelta(0, "the kernel has no KASLR")
 

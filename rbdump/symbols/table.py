@@ -124,10 +124,6 @@ class SymbolTable:
         owners = {int(self.owners[row]) for row in self.names.find(name)}
         return bool(owners) and _CORE not in owners
 
-    def mentions(self, word: str) -> bool:
-        """Whether any symbol's name holds ``word``."""
-        return self.names.mention(word)
-
     def module_of(self, index: int) -> str:
         """The name between brackets behind a symbol, as the kernel prints it; empty for the kernel and for bpf."""
         owner = int(self.owners[index])
