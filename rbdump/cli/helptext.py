@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Help of a command: its options under the headings that they name, as plain text."""
+"""What all commands share: help with the options under the headings that they name, and files that are kept apart."""
 
 from __future__ import annotations
 
@@ -7,11 +7,24 @@ from typing import Any
 
 from typer.core import TyperCommand
 
+from rbdump.cli.reporting import check_findings_file
+
 __all__ = ["Command"]
+
+READ = ("region", "what", "vmlinux", "modules", "tracefs", "kallsyms", "best_of")
+"""Parameters of the commands that name what is read."""
 
 
 class Command(TyperCommand):
     """A command whose help has a heading for each group of options; typer knows such groups in its rich help only."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command, unless its findings would overwrite what it reads or cannot be written."""
+        findings = ctx.params.get("findings")
+        if findings is not None:
+            given = (ctx.params.get(name) or () for name in READ)
+            check_findings_file(findings, [path for one in given for path in ([one] if isinstance(one, str) else one)])
+        return super().invoke(ctx)
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """The words of the usage line; what is required stands without braces, as in the manual pages."""

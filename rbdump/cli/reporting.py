@@ -4,15 +4,18 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
+import os
+import stat
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from rbdump.errors import OutputError
+from rbdump.errors import OutputError, UsageError
 from rbdump.findings import Finding, Severity
 
-__all__ = ["complain", "report_findings"]
+__all__ = ["check_findings_file", "complain", "report_findings"]
 
 SHOWN_OF_A_CODE = 3
 
@@ -21,6 +24,43 @@ def complain(text: str) -> None:
     """One line on stderr; where that cannot be written, nobody wants to read it."""
     with contextlib.suppress(OSError):
         print(f"rbdump: {text}", file=sys.stderr, flush=True)
+
+
+def check_findings_file(path: str, inputs: Iterable[str]) -> None:
+    """Refuse a file for the findings that is also read, or that cannot be written; it is neither made nor changed.
+
+    ``inputs`` are the files that the command was given, ``-`` for standard input. UsageError, or OutputError.
+    """
+    if path in ("", "-"):
+        raise UsageError(
+            f"--findings {path!r}: give a file; standard output is for data, /dev/stderr is a file as well"
+        )
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        found = None
+    except OSError as error:
+        raise _not_writable(path, error) from error
+    if found is not None and not stat.S_ISCHR(found.st_mode):
+        for name in ("-", *inputs):  # standard input is read by `resolve` without being named
+            with contextlib.suppress(OSError):
+                if os.path.samestat(found, os.fstat(0) if name == "-" else os.stat(name)):
+                    what = "standard input" if name == "-" else name
+                    raise UsageError(f"--findings {path} would overwrite {what}, which is an input; give another file")
+    try:
+        if found is None:
+            folder = os.path.dirname(path) or "."
+            os.stat(os.path.join(folder, ""))
+            if not os.access(folder, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        elif not stat.S_ISFIFO(found.st_mode):  # that would wait for its reader
+            os.close(os.open(path, os.O_WRONLY | os.O_NOCTTY))
+    except OSError as error:
+        raise _not_writable(path, error) from error
+
+
+def _not_writable(path: str, error: OSError) -> OutputError:
+    return OutputError(f"cannot write findings to {path}: {error.strerror}")
 
 
 def report_findings(findings: Sequence[Finding], path: str | None) -> None:
@@ -34,7 +74,7 @@ def report_findings(findings: Sequence[Finding], path: str | None) -> None:
             with open(path, "w", encoding="utf-8") as file:
                 file.writelines(json.dumps(finding.as_dict()) + "\n" for finding in findings)
         except OSError as error:
-            raise OutputError(f"cannot write findings to {path}: {error.strerror}") from error
+            raise _not_writable(path, error) from error
         return
     seen: Counter[str] = Counter()
     for finding in findings:

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`--findings FILE` never costs evidence, and is known to be writable before anything is printed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+import typer
+
+from rbdump.cli import app
+from rbdump.cli.helptext import READ
+from rbdump.errors import ExitStatus
+from tests.conftest import Run, command
+from tests.ringwriter import RegionWriter
+
+COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def region(tmp_path: Path) -> Path:
+    path = tmp_path / "region.bin"
+    path.write_bytes(RegionWriter([[]], layout="C1", nr_subbufs=3).region())
+    return path
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_all_files_that_a_command_reads_are_compared(name: str) -> None:
+    named = {p.name for p in COMMANDS[name].params if p.metavar in ("FILE", "PATH", "DIR")}
+    named |= {p.name for p in COMMANDS[name].params if "REGION" in (p.metavar or "")}
+    assert named - {"findings", "output"} <= set(READ)
+
+
+@pytest.mark.parametrize("way", ["name", "symlink", "hardlink"])
+@pytest.mark.parametrize("words", ["parse", "parse -j2", "resolve --kallsyms /dev/null", "formats --best-of ."])
+def test_the_region_is_not_overwritten(run: Run, region: Path, words: str, way: str) -> None:
+    before = region.read_bytes()
+    target = region.with_name("findings") if way != "name" else region
+    if way == "symlink":
+        target.symlink_to(region)
+    elif way == "hardlink":
+        target.hardlink_to(region)
+    done = run(*words.split(), region, "--findings", target)
+    assert (done.returncode, done.stdout) == (ExitStatus.USAGE, b"")
+    assert done.stderr.decode() == (
+        f"rbdump: --findings {target} would overwrite {region}, which is an input; give another file\n"
+    )
+    assert region.read_bytes() == before
+
+
+@pytest.mark.parametrize("source", ["--tracefs", "--kallsyms", "--vmlinux"])
+def test_a_source_is_not_overwritten(run: Run, region: Path, source: str) -> None:
+    path = region.with_name("source")
+    path.write_bytes(b"evidence")
+    done = run("parse", region, source, "/dev/null", source, path, "--findings", path)
+    assert (done.returncode, done.stdout) == (ExitStatus.USAGE, b"")
+    assert path.read_bytes() == b"evidence"
+
+
+def test_standard_input_is_not_overwritten(region: Path) -> None:
+    before = region.read_bytes()
+    with region.open("rb") as file:
+        done = subprocess.run(
+            command("parse", "-", "--findings", region), stdin=file, capture_output=True, check=False, timeout=60
+        )
+    assert done.returncode == ExitStatus.USAGE
+    assert b"would overwrite standard input" in done.stderr
+    assert region.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["-", ""])
+def test_findings_do_not_go_to_standard_output(run: Run, region: Path, name: str) -> None:
+    done = run("parse", region, "--findings", name)
+    assert (done.returncode, done.stdout) == (ExitStatus.USAGE, b"")
+    assert b"give a file" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["no/such/folder", "region.bin/file", "."])
+def test_a_file_that_cannot_be_written_is_noticed_first(run: Run, region: Path, name: str) -> None:
+    done = run("parse", region, "--findings", region.parent / name)
+    assert (done.returncode, done.stdout) == (ExitStatus.OUTPUT, b"")
+    assert done.stderr.startswith(b"rbdump: cannot write findings to ")
+    assert done.stderr.count(b"\n") == 1
+
+
+def test_a_command_that_fails_leaves_the_file_as_it_was(run: Run, region: Path) -> None:
+    old, new = region.with_name("old"), region.with_name("new")
+    old.write_text("of the last run\n")
+    for path in (old, new):
+        assert run("parse", region, "--event", "nosuch", "--findings", path).returncode == ExitStatus.USAGE
+    assert old.read_text() == "of the last run\n"
+    assert not new.exists()
+    assert run("parse", region, "--findings", old).returncode == ExitStatus.OK
+    assert all(json.loads(line)["code"] for line in old.read_text().splitlines())
+
+
+def test_devices_may_be_given(run: Run, region: Path) -> None:
+    assert run("parse", region, "--findings", "/dev/null").returncode == ExitStatus.OK
