@@ -21,7 +21,12 @@ SHOWN_OF_A_CODE = 3
 
 
 def complain(text: str) -> None:
-    """One line on stderr; where that cannot be written, nobody wants to read it."""
+    """One line on stderr; where that cannot be written, nobody wants to read it.
+
+    What a terminal would obey is escaped: the names of files and tasks come from anywhere.
+    """
+    if not text.isprintable():
+        text = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
     with contextlib.suppress(OSError):
         print(f"rbdump: {text}", file=sys.stderr, flush=True)
 

@@ -98,6 +98,14 @@ def test_what_is_no_region(
         assert done.stderr.count(b"\n") == 1
 
 
+def test_a_message_does_not_command_the_terminal(run: Run, tmp_path: Path) -> None:
+    done = run("parse", tmp_path / "\x1b[2J\n\x07\x9b\u202ename é")
+    assert done.returncode == ExitStatus.INPUT
+    assert done.stderr.decode() == (
+        f"rbdump: {tmp_path}/\\x1b[2J\\n\\x07\\x9b\\u202ename é: cannot be read: No such file or directory\n"
+    )
+
+
 def test_a_directory_is_no_file(run: Run, tmp_path: Path) -> None:
     done = run("parse", tmp_path)
     assert done.returncode == ExitStatus.INPUT
