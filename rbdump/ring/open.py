@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from construct import Container
 
-from rbdump.errors import NotARegionError
+from rbdump.errors import NotARegionError, UsageError
 from rbdump.findings import Finding, Severity
 from rbdump.ring.buffers import is_permutation, repair_buffers
 from rbdump.ring.geometry import Geometry, derive_geometry, looks_like_header, looks_like_subbufs, nr_subbufs_for
@@ -35,11 +35,16 @@ MAX_OTHER_REGIONS = 32
 
 
 def open_region(data: Bytes, *, offset: int | None = None) -> Region:
-    """Open the region at ``offset`` of the input, or the first one that is found. NotARegionError when none is."""
+    """Open the region at ``offset`` of the input, or the first one that is found.
+
+    NotARegionError when none is, UsageError when the input has no such offset.
+    """
     places = Places(data)
     found = _locate(places, offset)
     if found is None:
-        where = f"at offset {offset:#x}" if offset is not None else "anywhere in the input"
+        where = "anywhere in the input"
+        if offset is not None:
+            where = f"at offset {offset:#x} (without --offset the region is searched for)"
         raise NotARegionError(f"no persistent ring buffer {where}")
     region = _Opener(data, *found).open()
     if offset is None:
@@ -66,7 +71,7 @@ def _locate(places: Places, offset: int | None) -> tuple[Identity, Geometry] | N
     data = places.data
     if offset is not None:
         if not 0 <= offset < len(data):
-            raise NotARegionError(f"the input has {len(data)} bytes and no offset {offset:#x}")
+            raise UsageError(f"--offset {offset} lies outside of the input, which has {len(data)} bytes")
         return _try(data, offset)
     return _search(places, 0)
 

@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-from rbdump.errors import NotARegionError
+from rbdump.errors import NotARegionError, UsageError
 from rbdump.findings import Severity
 from rbdump.ring import MAX_OTHER_REGIONS, Region, SubbufState, find_regions, open_region, walk_region
 from rbdump.ring.geometry import nr_subbufs_for
@@ -105,8 +105,12 @@ def test_what_is_no_region(data: bytes) -> None:
 
 def test_no_region_at_an_offset() -> None:
     data = load(write_region([steady(5)]))
-    for offset in (4096, len(data), -1):
-        with pytest.raises(NotARegionError):
+    with pytest.raises(NotARegionError, match=r"at offset 0x1000 \(without --offset the region is searched for\)"):
+        open_region(data, offset=4096)
+    for offset in (len(data), -1):
+        with pytest.raises(
+            UsageError, match=f"--offset {offset} lies outside of the input, which has {len(data)} byte"
+        ):
             open_region(data, offset=offset)
 
 
