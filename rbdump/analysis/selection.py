@@ -52,8 +52,8 @@ class Selection:
             cpus=frozenset().union(*map(parse_cpulist, self.cpus)) if self.cpus else None,
             events=choose_events(self.events, catalog) if self.events else None,
             pids=frozenset().union(*map(parse_pids, self.pids)) if self.pids else None,
-            since=parse_time(self.since, in_ns=in_ns, role="since") if self.since else None,
-            until=parse_time(self.until, in_ns=in_ns, role="until") if self.until else None,
+            since=parse_time(self.since, in_ns=in_ns, role="since") if self.since is not None else None,
+            until=parse_time(self.until, in_ns=in_ns, role="until") if self.until is not None else None,
             filter=wanted,
             last=self.last,
         )

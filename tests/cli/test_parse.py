@@ -76,6 +76,8 @@ def test_filter_is_the_kernels_grammar(run: Run, sample: list[str | Path]) -> No
         (["--cpu", "one"], "'one'"),
         (["--pid", "x"], "'x'"),
         (["--since", "yesterday"], "'yesterday'"),
+        (["--since", ""], "--since ''"),
+        (["--until", ""], "--until ''"),
         (["--filter", "prev_pid == "], "filter"),
         (["--filter", "prev_pid ="], "filter"),
         (["--boot", "first"], "--boot"),
