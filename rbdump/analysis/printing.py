@@ -142,7 +142,7 @@ class Printer:
 
     def _view(self, selection: Selection, *, fold: bool = True) -> _View:
         known, entries = self._known, self._entries
-        choice = selection.choice(known.catalog, in_ns=known.facts.in_ns)
+        choice = selection.choice(known.catalog, nr_cpus=len(self._region.cpus), in_ns=known.facts.in_ns)
         entry_fmts = [known.catalog.by_name(f"ftrace:{name}") for name in ("funcgraph_entry", "fgraph_retaddr_entry")]
         exit_fmt = known.catalog.by_name("ftrace:funcgraph_exit") if fold else None
         folded = fold_funcgraph(entries, self._memory, [fmt for fmt in entry_fmts if fmt is not None], exit_fmt)

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from rbdump.errors import UsageError
 from rbdump.events.catalog import Catalog
-from rbdump.events.choose import Choice, choose_events, parse_pids, parse_time
-from rbdump.events.cpulist import parse_cpulist
+from rbdump.events.choose import Choice, choose_cpus, choose_events, parse_pids, parse_time
 
 __all__ = ["Selection"]
 
@@ -41,15 +40,15 @@ class Selection:
             raise UsageError(f"--boot {self.boot!r}: give 0 for the last boot, 1 for the one before it, or all")
         return int(self.boot)
 
-    def choice(self, catalog: Catalog, *, in_ns: bool) -> Choice:
-        """The words understood. UsageError, one sentence, when one makes no sense."""
+    def choice(self, catalog: Catalog, *, nr_cpus: int, in_ns: bool) -> Choice:
+        """The words understood, for a region of ``nr_cpus``. UsageError, one sentence, when one makes no sense."""
         wanted = None
         if self.filter is not None:
             from rbdump.events.filter import parse_filter  # slow to import, and most runs have none
 
             wanted = parse_filter(self.filter)
         return Choice(
-            cpus=frozenset().union(*map(parse_cpulist, self.cpus)) if self.cpus else None,
+            cpus=choose_cpus(self.cpus, nr_cpus) if self.cpus else None,
             events=choose_events(self.events, catalog) if self.events else None,
             pids=frozenset().union(*map(parse_pids, self.pids)) if self.pids else None,
             since=parse_time(self.since, in_ns=in_ns, role="since") if self.since is not None else None,

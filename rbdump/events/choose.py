@@ -14,6 +14,7 @@ import numpy.typing as npt
 from rbdump.errors import UsageError
 from rbdump.events.catalog import Catalog
 from rbdump.events.comms import TaskNames
+from rbdump.events.cpulist import parse_cpulist
 from rbdump.events.entries import Entries
 from rbdump.events.format import EventFormat
 from rbdump.events.rows import Memory
@@ -22,7 +23,7 @@ from rbdump.findings import Finding, Severity
 if TYPE_CHECKING:
     from rbdump.events.filter import Filter
 
-__all__ = ["Choice", "Time", "choose", "choose_events", "parse_pids", "parse_time"]
+__all__ = ["Choice", "Time", "choose", "choose_cpus", "choose_events", "parse_pids", "parse_time"]
 
 _TIME = re.compile(r"(?P<minus>-?)(?P<whole>\d{1,20})(?:\.(?P<fraction>\d{1,12}))?\s*(?P<unit>s|ms|us|ns)?", re.ASCII)
 _UNITS = {"s": 9, "ms": 6, "us": 3, "ns": 0}
@@ -55,6 +56,21 @@ class Choice:
     filter: Filter | None = None
     last: int | None = None
     """Keep this many of the rows that all others leave, the last ones."""
+
+
+def choose_cpus(lists: Sequence[str], count: int) -> frozenset[int]:
+    """The CPUs that lists like ``0-3,5`` name, of a region that has ``count``.
+
+    UsageError when one of their numbers and ranges names none that there is.
+    """
+    wanted: set[int] = set()
+    for item in (item.strip() for text in lists for item in text.split(",")):
+        cpus = parse_cpulist(item)
+        if min(cpus) >= count:
+            there = f"CPUs 0-{count - 1}" if count > 1 else "CPU 0 only"
+            raise UsageError(f"--cpu {item}: there is no such CPU; the region has {there}")
+        wanted |= cpus
+    return frozenset(wanted)
 
 
 def parse_pids(text: str) -> frozenset[int]:

@@ -10,7 +10,8 @@ from rbdump.errors import UsageError
 __all__ = ["parse_cpulist"]
 
 _LIMIT = 1 << 16  # the cpu column of a region's records has 16 bits
-_ITEM = re.compile(r"(\d{1,6})(?:-(\d{1,6})(?::(\d{1,6})/(\d{1,6}))?)?", re.ASCII)
+_NUMBER = r"(\d{1,99})"  # Python does not read numbers of thousands of digits
+_ITEM = re.compile(rf"{_NUMBER}(?:-{_NUMBER}(?::{_NUMBER}/{_NUMBER})?)?", re.ASCII)
 
 
 def parse_cpulist(text: str) -> frozenset[int]:
@@ -25,7 +26,9 @@ def parse_cpulist(text: str) -> frozenset[int]:
         first = int(match[1])
         last = int(match[2] or first)
         used, group = int(match[3] or 1), int(match[4] or 1)
-        if last < first or last >= _LIMIT or not 0 < used <= group:
+        if max(first, last) >= _LIMIT:
+            raise UsageError(f"{text!r} is no list of CPUs like 0-3,5: no CPU has a number above {_LIMIT - 1}")
+        if last < first or not 0 < used <= group:
             raise UsageError(f"{text!r} is no list of CPUs like 0-3,5: the range {item.strip()!r} makes no sense")
         cpus.update(cpu for cpu in range(first, last + 1) if (cpu - first) % group < used)
     return frozenset(cpus)

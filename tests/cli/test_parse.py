@@ -74,6 +74,8 @@ def test_filter_is_the_kernels_grammar(run: Run, sample: list[str | Path]) -> No
     [
         (["--event", "sched_swich"], "sched_switch"),
         (["--cpu", "one"], "'one'"),
+        (["--cpu", "0,9"], "--cpu 9: there is no such CPU; the region has CPUs 0-1"),
+        (["--cpu", ""], "no list of CPUs"),
         (["--pid", "x"], "'x'"),
         (["--since", "yesterday"], "'yesterday'"),
         (["--since", ""], "--since ''"),

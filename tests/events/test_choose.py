@@ -10,7 +10,7 @@ from rbdump.abi import Abi
 from rbdump.errors import UsageError
 from rbdump.events.builtin import builtin_formats
 from rbdump.events.catalog import Catalog
-from rbdump.events.choose import Choice, Time, choose, choose_events, parse_pids, parse_time
+from rbdump.events.choose import Choice, Time, choose, choose_cpus, choose_events, parse_pids, parse_time
 from rbdump.events.comms import TaskNames, infer_comms
 from rbdump.events.filter import parse_filter
 from rbdump.findings import Severity
@@ -132,6 +132,15 @@ def test_pids() -> None:
     for text in ("", "x", "1,,2", "-1", "99999999999"):
         with pytest.raises(UsageError, match="no list of process ids"):
             parse_pids(text)
+
+
+def test_cpus() -> None:
+    assert choose_cpus(["0,2-3"], 4) == {0, 2, 3}
+    assert choose_cpus(["1", "2-99"], 4) >= {1, 2, 3}
+    with pytest.raises(UsageError, match="--cpu 4-7: there is no such CPU; the region has CPUs 0-3$"):
+        choose_cpus(["0,4-7"], 4)
+    with pytest.raises(UsageError, match="--cpu 1: there is no such CPU; the region has CPU 0 only$"):
+        choose_cpus(["1"], 1)
 
 
 def test_event_patterns() -> None:

@@ -306,6 +306,9 @@ def test_cpulist() -> None:
     for text in ("", "a", "3-1", "1,,2", "-1", "0-9999999", "1-5:3/2", "1-5:0/2"):
         with pytest.raises(UsageError, match="no list of CPUs"):
             parse_cpulist(text)
+    for text in ("70000", "0-99999999999"):
+        with pytest.raises(UsageError, match="no CPU has a number above 65535"):
+            parse_cpulist(text)
 
 
 @settings(max_examples=300)
