@@ -7,7 +7,7 @@ import typer
 
 from rbdump import __version__
 from rbdump.cli import check, formats, info, parse, resolve
-from rbdump.cli.helptext import Command
+from rbdump.cli.command import Command
 from rbdump.errors import ExitStatus
 
 __all__ = ["app", "run"]

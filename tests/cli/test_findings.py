@@ -11,7 +11,7 @@ import pytest
 import typer
 
 from rbdump.cli import app
-from rbdump.cli.helptext import READ
+from rbdump.cli.command import READ
 from rbdump.errors import ExitStatus
 from tests.conftest import Run, command
 from tests.ringwriter import RegionWriter

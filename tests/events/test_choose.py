@@ -137,9 +137,9 @@ def test_pids() -> None:
 def test_cpus() -> None:
     assert choose_cpus(["0,2-3"], 4) == {0, 2, 3}
     assert choose_cpus(["1", "2-99"], 4) >= {1, 2, 3}
-    with pytest.raises(UsageError, match="--cpu 4-7: there is no such CPU; the region has CPUs 0-3$"):
+    with pytest.raises(UsageError, match=r"--cpu 4-7: there is no such CPU; the region has CPUs 0-3$"):
         choose_cpus(["0,4-7"], 4)
-    with pytest.raises(UsageError, match="--cpu 1: there is no such CPU; the region has CPU 0 only$"):
+    with pytest.raises(UsageError, match=r"--cpu 1: there is no such CPU; the region has CPU 0 only$"):
         choose_cpus(["1"], 1)
 
 
