@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rbdump.errors import NotARegionError
-from rbdump.ring.identify import MIN_SUBBUFS, SUBBUF_SIZES, Identity, sane_pointers
+from rbdump.ring.identify import MIN_SUBBUFS, SUBBUF_SIZES, Identity, begins_other_layout, sane_pointers
 from rbdump.ring.structs import member_offset, struct_parse
 from rbdump.ring.subbufs import parse_subbufs
 
@@ -243,6 +243,8 @@ def _lay_out(data: Bytes, identity: Identity, subbuf_size: int, nr_subbufs: int,
         if at + header > len(data):
             break
         chunk = Chunk(at, begin, *_evidence(data, identity, at, subbuf_size, nr_subbufs))
+        if chunks and chunk.evidence < 3 and begins_other_layout(data, at, end, identity.structs):
+            break
         if chunks and chunks[0].exact and chunk.exact and _begins_another(data, identity, chunks[0], chunk):
             break
         chunks.append(chunk)

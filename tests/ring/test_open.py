@@ -76,6 +76,21 @@ def test_two_regions_without_a_gap(layout: str, map_addr: int) -> None:
     assert_same(rows(other, walk_region(other)), merged(two, 2))
 
 
+@pytest.mark.parametrize("gap", [0, 4096, 65536])
+@pytest.mark.parametrize(("first", "second"), [(a, b) for a in LAYOUTS for b in MAGIC_LAYOUTS if a != b])
+def test_two_regions_of_different_layouts(first: str, second: str, gap: int) -> None:
+    """Two of the same size look like the four CPUs that the room of both would have."""
+    one = RegionWriter([steady(150), steady(120, cpu=1)], layout=first)
+    two = RegionWriter([steady(160), steady(130, cpu=1)], layout=second)
+    data = load(one.region() + bytes(gap) + two.region())
+    region = open_region(data, offset=0)
+    assert len(region.cpus) == 2
+    assert_same(rows(region, walk_region(region)), merged(one, 2))
+    if first in MAGIC_LAYOUTS:  # a region with a magic is found before one without
+        region = open_region(data)
+        assert (region.offset, len(region.cpus), region.other_regions) == (0, 2, (one.size + gap,))
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("damaged", [7, 5, 4])
 def test_a_number_of_subbufs_made_smaller_by_damage_loses_nothing(layout: str, damaged: int) -> None:
