@@ -117,10 +117,10 @@ def stated_delta(code: CodeMap, boot: BootAddresses) -> TextDelta | None:
     for name in _TEXT_SYMBOLS if boot.text_addr else ():
         link = symbols.addr(name)
         if link is not None and boot.text_addr:
-            found.append(_checked(_signed(boot.text_addr - link, abi), f"text_addr of the region, which is {name}"))
+            found.append(_checked(_signed(boot.text_addr - link, abi), f"text_addr of the region ({name})"))
     data = symbols.addr(_DATA_SYMBOL)
     if data is not None and boot.data_addr:
-        by_data = _checked(_signed(boot.data_addr - data, abi), f"data_addr of the region, which is {_DATA_SYMBOL}")
+        by_data = _checked(_signed(boot.data_addr - data, abi), f"data_addr of the region ({_DATA_SYMBOL})")
         if not found:
             return by_data
         for delta in found:

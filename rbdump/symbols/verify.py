@@ -14,6 +14,7 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
+from rbdump.abi import Abi
 from rbdump.errors import UsageError, WrongImageError
 from rbdump.findings import Finding, Severity
 from rbdump.kernel.symboldata import SymbolData
@@ -40,6 +41,13 @@ _MIN_SHARE = 0.6
 """Less than this share of explained addresses: another kernel."""
 _MIN_SHARE_RECURRING = 0.8
 _MIN_RECURRING = 12
+_MIN_FOUND = 8
+_MIN_FOUND_RATIO = 8
+"""How many functions, and how many times what chance gives, a list must explain at a place that was searched for.
+
+Lists of other kernels explain up to 12, and up to 5 times that; the right ones 10 to 28, and 15 times that where a
+region has more than function calls.
+"""
 _MIN_STRAYS = 6
 _MIN_SHIFT = 8
 """Functions are aligned, to 16 bytes mostly: other shifts are not another build's."""
@@ -145,7 +153,7 @@ def fit_image(
     if check.verdict is not Verdict.RIGHT:
         inferred = infer_delta(code, words, counts, boot.abi)
         second = check_addresses(code, inferred.value, words, counts) if inferred else check
-        if inferred and second.verdict is Verdict.RIGHT and delta != inferred:
+        if inferred and second.verdict is Verdict.RIGHT and delta != inferred and _convinces(code, second.tally):
             if delta not in (None, unmoved):
                 what = delta.how if given is None else f"--text-addr {text_addr:#x}"
                 message = f"{what} does not fit the records; as if {_where(code, inferred)}, {second}"
@@ -154,7 +162,7 @@ def fit_image(
                 findings.append(Finding(Severity.WARNING, "text-addr-of-another-boot", message))
             if given is None:
                 delta, check = inferred, second
-    problem = _misfit(code, boot) or (delta.problem if delta else "")
+    problem = _misfit(code, boot) or (_impossible(code, delta, boot.abi) or delta.problem if delta else "")
     if delta is None and not problem and code.has_code and _image_words(words) >= 2 * _MIN_ADDRESSES:
         problem = "no place of it in memory explains the code addresses of the region"
     if problem or check.verdict is Verdict.WRONG:
@@ -210,6 +218,10 @@ def fit_list(
     The list of another boot of the same kernel is moved too, without its modules. Raises as `fit_image` does.
     """
     table, code = listed.table, listed.code
+    problem = _other_word_size(code, boot.abi) if len(table) else ""
+    if problem and not force:
+        message = f"{name} is not of the kernel that wrote the region: {problem}"
+        raise WrongImageError(f"{message} (--force uses it all the same)")
     fit = fit_image(code, boot, words, counts, name=name, text_addr=text_addr, force=force)
     if fit.delta is None or fit.delta.value == 0:
         kept = [finding for finding in fit.findings if finding.severity is Severity.ERROR]
@@ -222,6 +234,26 @@ def fit_list(
         message = f"{name} is of another boot: the symbols of its modules ({', '.join(table.modules)}) are not used"
         findings.append(Finding(Severity.WARNING, "symbols-of-another-boot", message))
     return boot_table(code.symbols, fit.delta.value), tuple(findings)
+
+
+def _convinces(code: CodeMap, tally: Tally) -> bool:
+    """Whether a place that was searched for is a kernel's: so many are tried that any list fits one a bit."""
+    return code.has_code or tally.functions >= max(_MIN_FOUND, _MIN_FOUND_RATIO * tally.chance)
+
+
+def _impossible(code: CodeMap, delta: TextDelta, abi: Abi) -> str:
+    """Why no kernel can have been moved by that much, empty if one can."""
+    if (code.start ^ (code.start + delta.value)) >> (8 * abi.long_size - 1) & 1:
+        return "it would have been moved from one half of the address space to the other"
+    return ""
+
+
+def _other_word_size(code: CodeMap, abi: Abi) -> str:
+    """Why a list cannot be of a kernel of that word size, empty if it can. Only s390 has text at low addresses."""
+    bits = 64 if code.start >> 32 else 32
+    if bits == 8 * abi.long_size or (abi.long_size == 8 and abi.byteorder == "big"):
+        return ""
+    return f"its addresses are those of a {bits}-bit kernel, and the region is {abi}"
 
 
 def _by_everything(code: CodeMap, link: Addrs, tally: Tally, min_share: float) -> tuple[Verdict, str]:

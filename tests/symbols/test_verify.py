@@ -254,3 +254,53 @@ def test_a_symbol_list_that_nothing_confirms_is_used_and_it_is_said() -> None:
     )
     assert placed is table
     assert [finding.code for finding in findings] == ["symbols-not-verified"]
+
+
+def list_of(*lines: tuple[int, str]) -> SymbolList:
+    text = "".join(f"{addr:0{8 if addr >> 20 == 0xC01 else 16}x} T {name}\n" for addr, name in lines)
+    return SymbolList.of(load_kallsyms(text.encode()))
+
+
+def hold(listed: SymbolList, boot: BootAddresses, words: list[int], *, force: bool = False) -> list[str]:
+    held = np.array(sorted(words), np.uint64)
+    findings = fit_list(listed, boot, held, np.ones(len(held), np.int64), name="kallsyms", force=force)[1]
+    return [finding.code for finding in findings]
+
+
+@pytest.mark.parametrize(
+    ("base", "abi", "words"),
+    [
+        (0xC0100000, LE64, "addresses are those of a 32-bit kernel, and the region is 64-bit little endian"),
+        (BASE, Abi("little", 4), "addresses are those of a 64-bit kernel, and the region is 32-bit little endian"),
+    ],
+)
+def test_a_list_of_another_word_size_is_refused(base: int, abi: Abi, words: str) -> None:
+    listed = list_of((base, "_stext"), (base + 0x1000, "one"), (base + 0x2000, "_etext"))
+    boot = BootAddresses(abi, "C2", None)
+    with pytest.raises(WrongImageError, match=words):
+        hold(listed, boot, [])
+    assert "symbols-not-verified" in hold(listed, boot, [], force=True)
+
+
+def test_lists_of_s390_may_have_low_addresses() -> None:
+    listed = list_of((0x100000, "_stext"), (0x101000, "one"), (0x102000, "_etext"))
+    assert hold(listed, BootAddresses(Abi("big", 8), "C2", None), []) == ["symbols-not-verified"]
+
+
+def test_no_kernel_is_moved_into_the_other_half_of_the_address_space() -> None:
+    listed = list_of((0x3FFE0000000, "_text"), (0x3FFE0000000, "_stext"), (0x3FFE0002000, "_etext"))
+    with pytest.raises(WrongImageError, match="from one half of the address space to the other"):
+        hold(listed, BootAddresses(LE64, "C2", BASE + SLIDE), [])
+
+
+def test_a_list_that_fits_somewhere_by_chance_is_not_moved_there() -> None:
+    """Seven of sixty: another kernel's list explains as much at the place that suits it best."""
+    functions = [BASE + 0x4F130 * number // 16 * 16 for number in range(1, 400)]
+    lines = [(addr, f"function_{number}") for number, addr in enumerate(functions)]
+    listed = list_of((BASE, "_text"), (BASE, "_stext"), *lines, (functions[-1] + 4096, "_etext"))
+    noise = [BASE + SLIDE + 0x4F130 * number + 0x1235 * (number % 7 + 1) for number in range(1, 55)]
+    elsewhere = [addr + SLIDE + 0x6000000 for addr in functions[100:390:45]]
+    boot = BootAddresses(LE64, "C2", BASE + SLIDE)
+    assert "text-addr-of-another-boot" not in hold(listed, boot, [*noise, *elsewhere])
+    sure = [addr + SLIDE + 0x6000000 for addr in functions[100:390:8]]
+    assert "text-addr-of-another-boot" in hold(listed, boot, [*noise, *sure])
