@@ -163,13 +163,13 @@ def rank(
         if len(found) + skipped >= _MAX_CANDIDATES:
             break
         try:
-            texts, code = _open(path, region.abi, cache)
+            texts, code, refusal = _open(path, region.abi, cache)
         except RbdumpError:
             skipped += 1
             continue
         fit = score_formats(Catalog([texts]).get, entries, memory, origin=path)
         if code is None:
-            found.append(Candidate(path, fit, None))
+            found.append(Candidate(path, fit, None, refusal))
             continue
         placed = fit_image(code, boot, words, counts, name=path, force=True)
         refusals = [finding.message for finding in placed.findings if finding.code == "wrong-image"]
@@ -181,8 +181,10 @@ def rank(
     return sorted(found, key=lambda candidate: candidate.key), findings
 
 
-def _open(path: str, abi: Abi, cache: bool) -> tuple[FormatTexts, CodeMap | None]:
+def _open(path: str, abi: Abi, cache: bool) -> tuple[FormatTexts, CodeMap | None, str]:
+    """The events of a source, its code if it is an image, and why it is another kernel's if that is plain."""
     if os.path.isdir(path) or any(part in os.path.basename(path) for part in (".tar", ".tgz")):
-        return load_tracefs(path).formats, None
+        copy = load_tracefs(path)
+        return copy.formats, None, "another word size" if copy.long_size not in (None, abi.long_size) else ""
     image = load_image(path, cache=cache)
-    return FormatTexts.of_events(image_formats(image).events, path, abi.long_size), CodeMap.of_image(image)
+    return FormatTexts.of_events(image_formats(image).events, path, abi.long_size), CodeMap.of_image(image), ""

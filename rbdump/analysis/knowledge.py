@@ -20,13 +20,14 @@ import numpy as np
 from rbdump.analysis.clocks import choose_clock, clock_counts_ns
 from rbdump.analysis.sources import SourceFiles, Sources
 from rbdump.analysis.walking import Walk
-from rbdump.errors import SourceError
-from rbdump.events.builtin import builtin_formats, choose_numbering
+from rbdump.errors import WrongImageError
+from rbdump.events.builtin import builtin_formats, choose_numbering, contradicted
 from rbdump.events.catalog import Catalog
 from rbdump.events.entries import Entries
 from rbdump.events.facts import Facts, no_addr, no_module, no_prototypes
 from rbdump.events.rows import Memory
 from rbdump.events.score import require_fit, score_formats
+from rbdump.events.texts import FormatTexts
 from rbdump.events.tracefs import Tracefs
 from rbdump.events.variables import infer_variables
 from rbdump.findings import Finding, Severity
@@ -56,7 +57,7 @@ class Knowledge:
 def gather_knowledge(walk: Walk, entries: Entries, memory: Memory, sources: Sources, files: SourceFiles) -> Knowledge:
     """Hold the sources against the region; ``files`` are those of ``sources`` that were read already.
 
-    SourceError when one cannot be used, WrongImageError when an image is another kernel's (unless forced).
+    SourceError when one cannot be used, WrongImageError when one is another kernel's (unless forced).
     """
     return _Gatherer(walk, entries, memory, sources, files).gather()
 
@@ -95,6 +96,7 @@ class _Gatherer:
         for source in texts:
             fit = score_formats(Catalog([source]).get, self.entries, self.memory, origin=source.origin)
             self.findings += require_fit(fit, force=sources.force)
+        texts = [self.without_contradicted(source) for source in texts]
         if images is not None:
             texts += images.module_formats(self.entries, self.memory, texts)
         # after the formats: with --jobs the words that this asks for are still being gathered
@@ -125,12 +127,22 @@ class _Gatherer:
         self.say_modules(table)
         return Knowledge(catalog, facts, table, saved, clock, self.findings)
 
+    def without_contradicted(self, source: FormatTexts) -> FormatTexts:
+        """A source without those formats of ftrace's own events that the records show to be of another kernel."""
+        wrong = contradicted(source, self.entries)
+        if not wrong:
+            return source
+        names = ", ".join(source.name_of(event_id)[1] for event_id in wrong)
+        message = f"{source.origin}: its formats of {names} are longer than the records; those built in are used"
+        self.findings.append(Finding(Severity.WARNING, "formats-do-not-fit", message))
+        return source.without(wrong)
+
     def check_copies(self) -> None:
         for copy in self.files.copies:
             self.findings += copy.findings
             bits = 8 * (copy.long_size or self.region.abi.long_size)
             if bits != 8 * self.region.abi.long_size:
-                raise SourceError(f"{copy.path}: is of a {bits}-bit kernel, and the region is {self.region.abi}")
+                raise WrongImageError(f"{copy.path}: is of a {bits}-bit kernel, and the region is {self.region.abi}")
 
     def symbols(self) -> SymbolTable | None:
         """The symbol list, moved to where the last boot had it if it is of another."""

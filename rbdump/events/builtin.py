@@ -18,12 +18,12 @@ import numpy as np
 
 from rbdump.abi import Abi
 from rbdump.events.entries import Entries
-from rbdump.events.format import sizeof
+from rbdump.events.format import FormatError, sizeof
 from rbdump.events.rows import Memory
 from rbdump.events.texts import BUILT_IN, FormatTexts
 from rbdump.ring.records import TRACE_ENTRY_SIZE, RecordState
 
-__all__ = ["NUMBERINGS", "builtin_formats", "choose_numbering"]
+__all__ = ["NUMBERINGS", "builtin_formats", "choose_numbering", "contradicted"]
 
 NUMBERINGS = (20, 21)
 """The two values that __TRACE_LAST_TYPE has had: 21 since id 12 became TRACE_GRAPH_RETADDR_ENT (Linux 6.13)."""
@@ -150,6 +150,25 @@ def choose_numbering(abi: Abi, layout: str, sources: Iterable[FormatTexts] = (),
     if abs(old - new) >= _SOME and (max(old, new) > 0 or min(old, new) <= -_MANY):
         return NUMBERINGS[new > old]
     return 20 if layout in _LAYOUTS_20 else 21
+
+
+def contradicted(source: FormatTexts, entries: Entries) -> list[int]:
+    """Ids of ftrace's own events whose records are shorter than the format in ``source``: it is of another kernel.
+
+    Nearly all records must be, and not just a few. A kernel stack is shorter than the array in its format.
+    """
+    found = []
+    for event_id, seen in _lengths(entries).items():
+        if event_id not in source or source.name_of(event_id)[0] != "ftrace" or sum(seen.values()) < _SOME:
+            continue
+        try:
+            fields = source[event_id].fields
+        except FormatError:
+            continue
+        end = max((field.offset + field.size for field in fields if field.name != "caller"), default=0)
+        if sum(count for length, count in seen.items() if length < end) * 10 >= 9 * sum(seen.values()):
+            found.append(event_id)
+    return found
 
 
 def _depth_is_long(abi: Abi, entries: Entries, memory: Memory, event_id: int) -> bool:

@@ -8,7 +8,7 @@ hundredth of parsing it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Protocol
 
 from rbdump.events.format import EventFormat, FormatError, parse_format
@@ -74,6 +74,13 @@ class FormatTexts(Mapping[int, EventFormat]):
         self._texts[event_id] = (system, name, text)
         self._ids[system, name] = event_id
         return True
+
+    def without(self, event_ids: Collection[int]) -> FormatTexts:
+        """The same source without some of its events."""
+        rest = FormatTexts(self.origin, self.long_size)
+        rest._texts = {event_id: text for event_id, text in self._texts.items() if event_id not in event_ids}
+        rest._ids = {name: event_id for name, event_id in self._ids.items() if event_id not in event_ids}
+        return rest
 
     def __getitem__(self, event_id: int) -> EventFormat:
         parsed = self._parsed.get(event_id)

@@ -12,7 +12,7 @@ import pytest
 
 from rbdump.abi import Abi
 from rbdump.analysis.formatsets import candidate_paths, rank, write_formats
-from rbdump.errors import OutputError, SourceError, UsageError
+from rbdump.errors import ExitStatus, OutputError, SourceError, UsageError
 from rbdump.events.entries import Entries, gather_entries
 from rbdump.events.rows import Memory
 from rbdump.events.tracefs import load_tracefs
@@ -183,3 +183,10 @@ def test_images_of_whole_kernels(run: Run, tmp_path: Path) -> None:
     common = [event_id for event_id in own if event_id in written]
     assert len(common) > 50
     assert all(own.text_of(event_id) == written.text_of(event_id) for event_id in common)
+
+
+def test_a_copy_of_another_word_size_is_wrong_even_if_its_formats_fit(run: Run, samples: Path, tmp_path: Path) -> None:
+    (tmp_path / "tracing.tar.xz").write_bytes((samples / "armhf-6.12.107-sched" / "tracefs.tar.xz").read_bytes())
+    done = run("formats", "--best-of", tmp_path, samples / "6.12.43-fgraph" / "region.bin.xz")
+    assert done.returncode == ExitStatus.WRONG_IMAGE
+    assert done.stdout.splitlines()[1].startswith(b"wrong ")

@@ -170,5 +170,5 @@ def test_a_copy_of_another_word_size_is_refused(run: Run, samples: Path) -> None
         "--tracefs",
         samples / "armhf-6.12.107-sched" / "tracefs.tar.xz",
     )
-    assert done.returncode == ExitStatus.SOURCE
+    assert done.returncode == ExitStatus.WRONG_IMAGE
     assert b"32-bit" in done.stderr

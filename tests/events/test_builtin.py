@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from rbdump.abi import Abi
-from rbdump.events.builtin import builtin_formats, choose_numbering
+from rbdump.events.builtin import builtin_formats, choose_numbering, contradicted
 from rbdump.events.entries import Entries
 from rbdump.events.rows import Memory
 from rbdump.events.texts import FormatTexts
 from rbdump.events.tracefs import load_tracefs
-from tests.events.records import Rec, pack
+from tests.events.records import Rec, format_text, pack
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 LE64, BE64, LE32 = Abi("little", 8), Abi("big", 8), Abi("little", 4)
@@ -148,6 +148,22 @@ def test_function_arguments_belong_to_the_later_numbering() -> None:
 def test_physical_addresses_wider_than_a_word(body: int, size: int) -> None:
     entries, memory = records(LE32, (7, bytes(body)))
     assert fields(builtin_formats(LE32, 20, entries, memory), 7)[0] == ("phys", 8, size)
+
+
+def test_formats_longer_than_the_records_are_of_another_kernel() -> None:
+    args = ("unsigned long args[6]", 24, 48, 0)
+    texts = FormatTexts("other")
+    entry = format_text("funcgraph_entry", 11, ("unsigned long func", 8, 8, 0), ("unsigned long depth", 16, 8, 0), args)
+    stack = format_text("kernel_stack", 4, ("int size", 8, 4, 1), ("unsigned long caller[8]", 16, 64, 0))
+    for text in (entry, stack, format_text("function", 1, ("unsigned long ip", 8, 8, 0))):
+        assert texts.add("ftrace", text.split("\n", 1)[0].removeprefix("name: "), text)
+    some = [(11, bytes(12)), (4, bytes(24)), (1, bytes(16))] * 4
+    assert contradicted(texts, records(LE64, *some)[0]) == [11]
+    assert contradicted(texts, records(LE64, *some[:9])[0]) == []  # three may be damage
+    assert contradicted(texts, records(LE64, *some, *[(11, bytes(64))] * 4)[0]) == []
+    rest = texts.without([11])
+    assert (sorted(rest), rest.names()) == ([1, 4], {("ftrace", "kernel_stack"): 4, ("ftrace", "function"): 1})
+    assert rest[1] == texts[1]
 
 
 @pytest.mark.skipif(not (Path(__file__).parents[2] / "formats").is_dir(), reason="no checkout")
