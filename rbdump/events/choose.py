@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -155,9 +155,12 @@ Resolver = Callable[["Filter", EventFormat, Indices], npt.NDArray[np.bool_]]
 
 
 def _filtered(
-    entries: Entries, rows: Indices, wanted: Filter, catalog: Catalog, resolve: Resolver
+    entries: Entries, rows: Indices, wanted: Filter, event_ids: Iterable[int], catalog: Catalog, resolve: Resolver
 ) -> tuple[Indices, list[Finding]]:
-    """The rows that a filter leaves, in order; events that cannot match are never looked into."""
+    """The rows that a filter leaves, in order; events that cannot match are never looked into.
+
+    ``event_ids`` are those that were chosen, in this region or not: UsageError when the filter can match none of them.
+    """
     ids = entries.id[rows]
     keep = np.zeros(len(rows), bool)
     findings: list[Finding] = []
@@ -180,12 +183,28 @@ def _filtered(
     if unknown:
         text = f"{unknown} records of events without a format were left out, since a filter cannot look into them"
         findings.append(Finding(Severity.WARNING, "filter-unknown-event", text))
-    for reason, names in left_out.items():
-        listed = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+    for reason, events in left_out.items():
+        listed = ", ".join(events[:4]) + (f" and {len(events) - 4} more" if len(events) > 4 else "")
         text = f"the filter leaves out all records of {listed}: {reason}"
         severity = Severity.INFO if asked else Severity.WARNING
         findings.append(Finding(severity, "filter-event-left-out", text))
+    if left_out and not asked:
+        _require_fields(wanted, [fmt for event_id in event_ids if (fmt := catalog.get(event_id)) is not None])
     return rows[keep], findings
+
+
+def _require_fields(wanted: Filter, fmts: Sequence[EventFormat]) -> None:
+    """UsageError when a filter names a field that none of these events has."""
+    import difflib  # slow to import, for a case that seldom is
+
+    missing = {reason for reason in wanted.problems(fmts[0]) if all(reason in wanted.problems(fmt) for fmt in fmts)}
+    if not missing:
+        return
+    names = sorted({field.name for fmt in fmts for field in fmt.fields})
+    strange = [field for field in wanted.fields() if field not in names]
+    near = [name for field in strange for name in difflib.get_close_matches(field, names, 1, 0.7)]
+    hint = f"; did you mean {', '.join(near)}?" if near else ""
+    raise UsageError(f"--filter {wanted.text!r} fits none of the events: {'; '.join(sorted(missing))}{hint}")
 
 
 def choose(
@@ -201,7 +220,8 @@ def choose(
     """The rows of ``entries`` to keep, in order (a slice when that says it), and what the filter left out.
 
     Cheap columns come first, the filter looks only at what they leave. ``comms`` gives the names of the tasks of all
-    rows and is called only for a filter; `FilterContext` tells what the other two are.
+    rows and is called only for a filter; `FilterContext` tells what the other two are. UsageError when no
+    event suits the filter.
     """
     tests: list[npt.NDArray[np.bool_]] = []
     if choice.events is not None:
@@ -227,7 +247,8 @@ def choose(
             context = FilterContext(cpu, names.select(chosen), string_at, function_range)
             return wanted.mask(fmt, entries.rows(memory, chosen), context)
 
-        rows, findings = _filtered(entries, rows, choice.filter, catalog, resolve)
+        event_ids = catalog.names().values() if choice.events is None else choice.events
+        rows, findings = _filtered(entries, rows, choice.filter, event_ids, catalog, resolve)
     if choice.last is not None:
         rows = rows[max(0, len(rows) - choice.last) :]
     return rows, findings

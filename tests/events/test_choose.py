@@ -172,11 +172,23 @@ def test_filters() -> None:
     assert "sched:sched_waking, irq:irq_entry: it has no field next_pid" in findings[-1].message
     rows, findings = choose(entries, Choice(filter=parse_filter("common_pid >= 2"), last=1), CATALOG, memory, names)
     assert np.arange(5)[rows].tolist() == [3]
-    rows, findings = choose(
-        entries, Choice(filter=parse_filter("typo == 1"), events=frozenset({300})), CATALOG, memory, names
-    )
+    only = Choice(filter=parse_filter("irq == 1"), events=frozenset({300, 302}), cpus=frozenset({0}))
+    rows, findings = choose(entries, only, CATALOG, memory, names)
     assert len(rows) == 0  # type: ignore[arg-type]
     assert [(f.code, f.severity) for f in findings] == [("filter-event-left-out", Severity.WARNING)]
+
+
+def test_a_filter_that_no_event_suits() -> None:
+    entries, memory = pack(RECORDS)
+    names = TaskNames(("x",), np.zeros(len(entries), np.int32))
+    for events in (None, frozenset({300})):
+        typo = Choice(filter=parse_filter("nextpid == 1 && next_pid == 2"), events=events)
+        with pytest.raises(
+            UsageError, match=r"fits none of the events: it has no field nextpid; did you mean next_pid\?$"
+        ):
+            choose(entries, typo, CATALOG, memory, lambda: names)
+    with pytest.raises(UsageError, match=r"it has no field zzz$"):
+        choose(entries, Choice(filter=parse_filter("zzz == 1")), CATALOG, memory, lambda: names)
 
 
 def test_everything_together_equals_a_plain_loop() -> None:
