@@ -8,6 +8,7 @@ for line in trace.lines(rbdump.Selection(events=("sched:*",), last=20)):
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,7 @@ __all__ = [
     "InputError",
     "NotARegionError",
     "OutputError",
+    "Policy",
     "RbdumpError",
     "Selection",
     "Severity",
@@ -48,13 +50,16 @@ __all__ = [
 ]
 
 
+Path = str | os.PathLike[str]
+
+
 def open(
-    path: str,
+    path: Path,
     *,
-    vmlinux: str | Sequence[str] = (),
-    modules: str | None = None,
-    tracefs: str | Sequence[str] = (),
-    kallsyms: str | None = None,
+    vmlinux: Path | Sequence[Path] = (),
+    modules: Path | None = None,
+    tracefs: Path | Sequence[Path] = (),
+    kallsyms: Path | None = None,
     text_addr: int | None = None,
     text_delta: int | None = None,
     clock: str | None = None,
@@ -70,15 +75,17 @@ def open(
 
     With ``jobs`` above 1 a file is walked in a forked process while this one reads the sources.
 
-    Raises InputError when the file cannot be read, NotARegionError when it holds no region. What is wrong with a source
-    is told when the source is first needed: SourceError says that one cannot be used, WrongImageError that an image is
-    not that of the kernel which wrote the region.
+    Raises InputError when the file cannot be read, NotARegionError when it holds no region, UsageError when an option
+    makes no sense. What is wrong with a source is told when the source is first needed: SourceError says that one
+    cannot be used, WrongImageError that it is not of the kernel which wrote the region.
     """
+    if jobs < 1:
+        raise UsageError(f"jobs={jobs}: give how many processes, 1 or more")
     from rbdump.analysis.walker import walk_beside
     from rbdump.analysis.walkoptions import WalkOptions
 
-    copies = (tracefs,) if isinstance(tracefs, str) else tuple(tracefs)
-    images = (vmlinux,) if isinstance(vmlinux, str) else tuple(vmlinux)
+    copies, images = _paths(tracefs), _paths(vmlinux)
+    path = os.fspath(path)
     options = WalkOptions(offset, strict, policy, uncommitted)
     walk = walk_beside(path, options, words=bool(kallsyms or images)) if jobs > 1 else None
 
@@ -88,9 +95,9 @@ def open(
 
     sources = Sources(
         tracefs=copies,
-        kallsyms=kallsyms,
+        kallsyms=None if kallsyms is None else os.fspath(kallsyms),
         vmlinux=images,
-        modules=modules,
+        modules=None if modules is None else os.fspath(modules),
         text_addr=text_addr,
         text_delta=text_delta,
         clock=clock,
@@ -105,6 +112,14 @@ def open(
     return Trace(walk(), sources, files)
 
 
+def _paths(given: Path | Sequence[Path]) -> tuple[str, ...]:
+    return tuple(os.fspath(path) for path in ([given] if isinstance(given, str | os.PathLike) else given))
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
 def __getattr__(name: str) -> Any:
     # numpy and the rest of the library are imported when they are first needed: `rbdump --help` is quick without
     if name in ("Event", "Trace"):
@@ -115,4 +130,8 @@ def __getattr__(name: str) -> Any:
         from rbdump.analysis.selection import Selection
 
         return Selection
+    if name == "Policy":
+        from rbdump.ring import Policy
+
+        return Policy
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -78,6 +78,10 @@ class _Gatherer:
         region, sources = self.region, self.sources
         copies = self.files.copies
         clock = choose_clock(region, sources.clock, copies)
+        stored = choose_clock(region, None, copies)
+        if clock != stored and stored is not None:
+            message = f"time stamps are read as of the clock {clock}, as it was asked for; the evidence says {stored}"
+            self.findings.append(Finding(Severity.WARNING, "clock-overridden", message))
         self.check_copies()
         images = None
         if self.files.images:

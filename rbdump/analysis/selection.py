@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rbdump.errors import UsageError
@@ -11,34 +12,37 @@ from rbdump.events.choose import Choice, choose_cpus, choose_events, parse_pids,
 
 __all__ = ["Selection"]
 
+Words = str | int | Sequence[str | int]
+
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which events to show; everything left empty chooses all. Several conditions must all hold."""
+    """Which events to show; everything left empty chooses all. Several conditions must all hold.
 
-    cpus: tuple[str, ...] = ()
-    """CPU lists: ``0,2-3``."""
-    events: tuple[str, ...] = ()
-    """Names or globs: ``sched_switch``, ``sched:*``."""
-    pids: tuple[str, ...] = ()
-    """Lists of process ids: ``1,42``."""
-    since: str | None = None
-    """A time as printed, or from the end: ``-5s``."""
-    until: str | None = None
+    ``cpus``: CPU lists (``"0,2-3"``) or numbers; ``events``: names or globs (``"sched_switch"``, ``"sched:*"``);
+    ``pids``: process ids (``"1,42"`` or numbers); each is one of them or a sequence. ``since``, ``until``: a time as
+    printed (seconds, raw units for clocks that count no time), or from the end (``"-5s"``); ``last``: how many events,
+    counted from the end; ``filter``: an expression of the kernel's event filter grammar; ``boot``: 0 is the last one, 1
+    the one before it, or ``"all"``. What makes no sense is a UsageError where the selection is used.
+    """
+
+    cpus: Words = ()
+    events: str | Sequence[str] = ()
+    pids: Words = ()
+    since: str | float | None = None
+    until: str | float | None = None
     last: int | None = None
-    """How many events, counted from the end, of those that the rest leaves."""
     filter: str | None = None
-    """An expression of the kernel's event filter grammar."""
-    boot: str = "0"
-    """``0`` is the last boot, ``1`` the one before it; ``all``."""
+    boot: str | int = "0"
 
     def epoch(self) -> int | None:
         """Which boot's records are meant, None for all. UsageError when `boot` is neither a number nor ``all``."""
-        if self.boot == "all":
+        boot = str(self.boot)
+        if boot == "all":
             return None
-        if not (self.boot.isascii() and self.boot.isdigit()):
-            raise UsageError(f"--boot {self.boot!r}: give 0 for the last boot, 1 for the one before it, or all")
-        return int(self.boot)
+        if not (boot.isascii() and boot.isdigit()):
+            raise UsageError(f"--boot {boot!r}: give 0 for the last boot, 1 for the one before it, or all")
+        return int(boot)
 
     def choice(self, catalog: Catalog, *, nr_cpus: int, in_ns: bool) -> Choice:
         """The words understood, for a region of ``nr_cpus``. UsageError, one sentence, when one makes no sense."""
@@ -47,12 +51,20 @@ class Selection:
             from rbdump.events.filter import parse_filter  # slow to import, and most runs have none
 
             wanted = parse_filter(self.filter)
+        if self.last is not None and self.last < 1:
+            raise UsageError(f"--last {self.last}: give how many events, 1 or more")
+        cpus, events, pids = map(_words, (self.cpus, self.events, self.pids))
+        since, until = (None if time is None else str(time) for time in (self.since, self.until))
         return Choice(
-            cpus=choose_cpus(self.cpus, nr_cpus) if self.cpus else None,
-            events=choose_events(self.events, catalog) if self.events else None,
-            pids=frozenset().union(*map(parse_pids, self.pids)) if self.pids else None,
-            since=parse_time(self.since, in_ns=in_ns, role="since") if self.since is not None else None,
-            until=parse_time(self.until, in_ns=in_ns, role="until") if self.until is not None else None,
+            cpus=choose_cpus(cpus, nr_cpus) if cpus else None,
+            events=choose_events(events, catalog) if events else None,
+            pids=frozenset().union(*map(parse_pids, pids)) if pids else None,
+            since=parse_time(since, in_ns=in_ns, role="since") if since is not None else None,
+            until=parse_time(until, in_ns=in_ns, role="until") if until is not None else None,
             filter=wanted,
             last=self.last,
         )
+
+
+def _words(given: Words) -> list[str]:
+    return [str(word) for word in ([given] if isinstance(given, str | int) else given)]

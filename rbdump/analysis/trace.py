@@ -30,30 +30,28 @@ __all__ = ["Event", "Trace"]
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event, as `Trace.events` yields it and as `rbdump parse --jsonl` prints it."""
+    """One event, as `Trace.events` yields it and as `rbdump parse --jsonl` prints it.
+
+    ``ts`` in nanoseconds, or raw for a trace clock that counts something else; ``comm`` is ``<...>`` for a task whose
+    name nobody knows; ``flags`` the five latency characters; ``event`` is ``system:name``, None when no format is
+    known; ``fields`` its values by name, without the common ones (int, bool, str, list of int); ``text`` what the
+    kernel prints behind the time stamp; ``offset`` of the record's payload in the decompressed input, in bytes;
+    ``lost`` events just before this one, None when nobody counted them; ``boot``: how many boots before the last one;
+    ``state``: ``live``, ``consumed``, ``uncommitted`` or ``stray``.
+    """
 
     ts: int
-    """Nanoseconds, or the raw value of a trace clock that does not count them."""
     cpu: int
     pid: int
     comm: str
-    """Name of the task; ``<...>`` when nobody knows it."""
     flags: str
-    """The five latency characters."""
     event: str | None
-    """``system:name``; None when no format is known."""
     fields: dict[str, Any]
-    """Values by name, without the common fields: int, bool, str, or a list of int."""
     text: str
-    """What the kernel prints behind the time stamp."""
     offset: int
-    """Byte offset of the record's payload in the (decompressed) input."""
     lost: int | None = 0
-    """Events that were lost just before this one; None when nobody counted them."""
     boot: int = 0
-    """How many boots before the last one it was recorded."""
     state: str = "live"
-    """``live``, ``consumed``, ``uncommitted`` or ``stray``."""
 
 
 class Trace:
@@ -129,12 +127,15 @@ class Trace:
         return summarize(self.region, self.findings, name=self.source.name, sha256=digest, clock=self.clock)
 
     def lines(self, selection: Selection | None = None, *, raw_fields: bool = False) -> Iterator[str]:
-        """The lines of the trace without the ``#`` lines on top; an event may have several (a stack)."""
+        """The lines of the trace without the ``#`` lines on top; an event may have several (a stack).
+
+        What is wrong with the sources or the selection is raised with the first line: SourceError, UsageError.
+        """
         printer, chosen = self._printer(selection)
         yield from printer.lines(chosen, raw_fields=raw_fields)
 
     def events(self, selection: Selection | None = None) -> Iterator[Event]:
-        """The events one by one, with typed fields."""
+        """The events one by one, with typed fields. Raises as `lines` does, with the first event."""
         printer, chosen = self._printer(selection)
         for line in printer.json_lines(chosen):
             yield Event(**json.loads(line))

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from rbdump.analysis.child import Child
 from rbdump.analysis.walkoptions import WalkOptions
-from rbdump.errors import NotARegionError
+from rbdump.errors import NotARegionError, UsageError
 from rbdump.events.entries import Entries, gather_entries
 from rbdump.events.rows import Memory
 from rbdump.findings import Finding, Severity
@@ -27,6 +27,7 @@ from rbdump.inputs import Input, describe, load_input, map_file
 from rbdump.memoryfile import Identity, map_identified, store_all
 from rbdump.ring import (
     MAX_OTHER_REGIONS,
+    POLICIES,
     RecordTable,
     Region,
     default_policy,
@@ -71,6 +72,8 @@ def walk_dump(
     path: str, options: WalkOptions, store: BinaryIO | None = None, raw: npt.NDArray[np.uint8] | None = None
 ) -> Walk:
     """Open a dump and walk its region; ``store`` and ``raw`` as `load_input` takes them."""
+    if options.policy not in (None, *POLICIES):
+        raise UsageError(f"{options.policy!r} is no policy of --strict; there are {', '.join(POLICIES)}")
     source = load_input(path, store=store, raw=raw)
     try:
         region = open_region(source.data, offset=options.offset)

@@ -157,8 +157,8 @@ def parse(
         typer.Option(
             "--clock",
             metavar="NAME",
-            help="Trace clock of the dead kernel (local, global, counter, x86-tsc, ...), where the region "
-            "does not hold it.",
+            help="Trace clock of the dead kernel (local, global, counter, x86-tsc, ...), where neither the region nor "
+            "a copy of tracefs tells it, or whatever they tell.",
             rich_help_panel=READING,
         ),
     ] = None,
