@@ -189,10 +189,12 @@ class _Gatherer:
         functions = np.unique(rows.integers(TRACE_ENTRY_SIZE, word, signed=False))
         unnamed = int((table.nearest(functions)[0] < 0).sum())
         if unnamed:
-            message = (
-                f"{unnamed} of {len(functions)} traced functions have no name, those of modules perhaps "
-                "(--kallsyms of that boot names them)"
+            hint = (
+                "the list is not whole, or not of that boot"
+                if self.files.listed
+                else "--kallsyms of that boot names them"
             )
+            message = f"{unnamed} of {len(functions)} traced functions have no name, those of modules perhaps ({hint})"
             self.findings.append(Finding(Severity.WARNING, "functions-unnamed", message))
 
 
