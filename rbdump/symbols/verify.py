@@ -218,7 +218,7 @@ def fit_list(
     The list of another boot of the same kernel is moved too, without its modules. Raises as `fit_image` does.
     """
     table, code = listed.table, listed.code
-    problem = _other_word_size(code, boot.abi) if len(table) else ""
+    problem = _other_word_size(code, boot.abi) if len(code.functions) else ""
     if problem and not force:
         message = f"{name} is not of the kernel that wrote the region: {problem}"
         raise WrongImageError(f"{message} (--force uses it all the same)")

@@ -282,6 +282,11 @@ def test_a_list_of_another_word_size_is_refused(base: int, abi: Abi, words: str)
     assert "symbols-not-verified" in hold(listed, boot, [], force=True)
 
 
+def test_a_list_of_modules_alone_says_nothing_of_the_kernel() -> None:
+    listed = SymbolList.of(load_kallsyms(b"ffffffffc0601000 t br_init\t[bridge]\n"))
+    assert hold(listed, BootAddresses(LE64, "C2", BASE + SLIDE), [BASE + SLIDE + 0x100]) == ["symbols-not-verified"]
+
+
 def test_lists_of_s390_may_have_low_addresses() -> None:
     listed = list_of((0x100000, "_stext"), (0x101000, "one"), (0x102000, "_etext"))
     assert hold(listed, BootAddresses(Abi("big", 8), "C2", None), []) == ["symbols-not-verified"]
