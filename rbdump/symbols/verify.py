@@ -218,9 +218,9 @@ def fit_list(
     The list of another boot of the same kernel is moved too, without its modules. Raises as `fit_image` does.
     """
     table, code = listed.table, listed.code
-    problem = _other_word_size(code, boot.abi) if len(code.functions) else ""
+    problem = _other_word_size(table, boot.abi) if len(table) else ""
     if problem and not force:
-        message = f"{name} is not of the kernel that wrote the region: {problem}"
+        message = f"{name} is not the kernel that wrote the region: {problem}"
         raise WrongImageError(f"{message} (--force uses it all the same)")
     fit = fit_image(code, boot, words, counts, name=name, text_addr=text_addr, force=force)
     if fit.delta is None or fit.delta.value == 0:
@@ -248,9 +248,9 @@ def _impossible(code: CodeMap, delta: TextDelta, abi: Abi) -> str:
     return ""
 
 
-def _other_word_size(code: CodeMap, abi: Abi) -> str:
-    """Why a list cannot be of a kernel of that word size, empty if it can. Only s390 has text at low addresses."""
-    bits = 64 if code.start >> 32 else 32
+def _other_word_size(table: SymbolTable, abi: Abi) -> str:
+    """Why a list cannot be of a kernel of that word size, empty if it can. Only s390 may have all at low addresses."""
+    bits = 64 if int(table.addrs[-1]) >> 32 else 32
     if bits == 8 * abi.long_size or (abi.long_size == 8 and abi.byteorder == "big"):
         return ""
     return f"its addresses are those of a {bits}-bit kernel, and the region is {abi}"
