@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from rbdump.errors import NotARegionError
-from rbdump.ring.identify import MIN_SUBBUFS, SUBBUF_SIZES, Identity, begins_other_layout, sane_pointers
+from rbdump.ring.identify import MIN_SUBBUFS, SUBBUF_SIZES, Identity
+from rbdump.ring.neighbours import Mapping, intact_header, region_at, region_within
 from rbdump.ring.structs import member_offset, struct_parse
 from rbdump.ring.subbufs import parse_subbufs
 
@@ -97,7 +98,7 @@ def derive_geometry(data: Bytes, identity: Identity, total_size: int | None = No
     for subbuf_size, nr_subbufs, claimed in _claims(data, identity, sizes):
         if not claimed and best is not None and _intact(data, identity, best[1]):
             break
-        geometry = _lay_out(data, identity, subbuf_size, nr_subbufs, sizes)
+        geometry = _lay_out(data, identity, subbuf_size, nr_subbufs, sizes, total_size)
         fits = any(nr_subbufs_for(identity, size, len(geometry.chunks), subbuf_size) == nr_subbufs for size in sizes)
         hits = [chunk for chunk in geometry.chunks if chunk.plausible]
         evidence = sum(chunk.evidence for chunk in hits) + fits
@@ -234,55 +235,56 @@ def _claims(data: Bytes, identity: Identity, sizes: set[int]) -> Iterator[tuple[
                     yield *claim, False
 
 
-def _lay_out(data: Bytes, identity: Identity, subbuf_size: int, nr_subbufs: int, sizes: set[int]) -> Geometry:
+def _lay_out(
+    data: Bytes, identity: Identity, subbuf_size: int, nr_subbufs: int, sizes: set[int], total_size: int | None
+) -> Geometry:
     """The chunks that CPUs of these sizes have: up to the last one that shows a header, or whose data do."""
-    header = int(identity.structs.cpu_meta.sizeof())
+
+    def fits(cpus: int, size: int) -> bool:
+        return nr_subbufs_for(identity, size, cpus, subbuf_size) == nr_subbufs
+
+    structs = identity.structs
+    header, data_size = int(structs.cpu_meta.sizeof()), subbuf_size * nr_subbufs
     chunks: list[Chunk] = []
     known = 0
+    mapping: Mapping | None = None
     for at, begin, end in islice(_positions(identity, subbuf_size, nr_subbufs), MAX_CPUS):
         if at + header > len(data):
             break
+        intact = intact_header(data, structs, at)
+        if intact is not None and mapping is None:
+            mapping = Mapping(intact, begin, data_size, structs.abi.long_mask)
+        elif intact is not None and mapping is not None and not mapping.agrees(intact, begin):
+            break  # the header of another region's CPU
         chunk = Chunk(at, begin, *_evidence(data, identity, at, subbuf_size, nr_subbufs))
-        if chunks and chunk.evidence < 3 and begins_other_layout(data, at, end, identity.structs):
-            break
-        if chunks and chunks[0].exact and chunk.exact and _begins_another(data, identity, chunks[0], chunk):
+        if chunk.plausible and intact is None and region_at(data, at, structs, mapping, [begin]):
+            break  # an address of another layout that looks like a size
+        if (
+            total_size is not None
+            and at <= identity.offset + total_size < end
+            and not chunk.plausible
+            and any(fits(cpus, total_size) for cpus in range(known, len(chunks) + 1))
+        ):
+            # The kernel makes the number of sub-buffers from the region's size: one that gives it is not damaged.
             break
         chunks.append(chunk)
         if chunk.plausible:
             known = len(chunks)
         elif end - identity.offset > max(sizes) or len(chunks) - known > MAX_LOST_HEADERS:
             break
-    while known < len(chunks):
-        fits = any(nr_subbufs_for(identity, size, known, subbuf_size) == nr_subbufs for size in sizes)
-        if fits or not (
-            any(nr_subbufs_for(identity, size, known + 1, subbuf_size) == nr_subbufs for size in sizes)
-            or looks_like_subbufs(data, identity, chunks[known].data, subbuf_size, nr_subbufs)
+    lost = [chunk.data for chunk in chunks if not chunk.plausible]
+    while known < len(chunks) and not any(fits(known, size) for size in sizes):
+        chunk = chunks[known]
+        if not any(fits(known + 1, size) for size in sizes) and not looks_like_subbufs(
+            data, identity, chunk.data, subbuf_size, nr_subbufs
         ):
+            break
+        if region_within(data, chunk.header, chunk.data + data_size, structs, mapping, lost):
             break
         known += 1
     chunks = chunks[:known]
-    end = chunks[-1].data + subbuf_size * nr_subbufs if chunks else identity.offset
+    end = chunks[-1].data + data_size if chunks else identity.offset
     return Geometry(subbuf_size, nr_subbufs, tuple(chunks), end)
-
-
-def _begins_another(data: Bytes, identity: Identity, first: Chunk, chunk: Chunk) -> bool:
-    """Whether an intact header where the next CPU's should be belongs to another region, directly behind this one.
-
-    All CPUs of a region were mapped in one piece, so that their addresses agree; one wrong bit is damage.
-    """
-    structs = identity.structs
-    if structs.meta is not None or sane_pointers(data, chunk.header, structs) < 3:
-        return False
-    one, two = (struct_parse(structs.cpu_meta, data, at.header) for at in (first, chunk))
-    if "first_buffer" not in one:
-        return False
-    mask, distance = structs.abi.long_mask, chunk.data - first.data
-    wrong = [
-        (((one.first_buffer + distance) & mask) ^ two.first_buffer).bit_count(),
-        (((two.first_buffer - distance) & mask) ^ one.first_buffer).bit_count(),
-    ]
-    is_copy = wrong[0] > 0 and one.first_buffer == two.first_buffer
-    return bool(min(wrong) > 1 or is_copy)
 
 
 def _evidence(data: Bytes, identity: Identity, at: int, subbuf_size: int, nr_subbufs: int) -> tuple[int, bool]:

@@ -23,7 +23,6 @@ __all__ = [
     "MIN_SUBBUFS",
     "SUBBUF_SIZES",
     "Identity",
-    "begins_other_layout",
     "identify",
     "likely_offsets",
     "plausible_sizes",
@@ -40,7 +39,6 @@ MIN_SUBBUFS = 3
 """The kernel refuses to make a persistent buffer with fewer sub-buffers for a CPU."""
 SUBBUF_SIZES = (4096, 8192, 16384, 32768, 65536, 131072, 262144)
 """A sub-buffer of a persistent buffer is one page of the machine."""
-_MAGIC_EITHER_ORDER = (META_MAGIC, int.from_bytes(META_MAGIC.to_bytes(4, "little"), "big"))
 _SIZES_EITHER_ORDER = np.array([SUBBUF_SIZES, np.array(SUBBUF_SIZES, np.uint32).byteswap()], np.uint32)
 
 
@@ -106,20 +104,6 @@ def identify(data: Bytes, offset: int, *, pointers: int = 2) -> Identity | None:
     Without any word of a magic ``pointers`` of a header's three pointers must make sense.
     """
     return _by_magic(data, offset) or _by_structure(data, offset, pointers)
-
-
-def begins_other_layout(data: Bytes, begin: int, end: int, structs: RegionStructs) -> bool:
-    """Whether a region of another layout, with its magic and its first CPU in order, begins at a page behind ``begin``.
-
-    Pages are counted from ``begin`` and end before ``end``.
-    """
-    pages = np.arange(begin, min(end, len(data) - 8), 4096, dtype=np.int64)
-    words = np.ascontiguousarray(data[pages[:, None] + np.arange(4)]).view("<u4")[:, 0]
-    for page in pages[np.isin(words, _MAGIC_EITHER_ORDER)].tolist():
-        found = _by_magic(data, page)
-        if found is not None and (found.structs.layout, found.structs.abi) != (structs.layout, structs.abi):
-            return _looks_like_cpu(data, page + found.cpus_offset, found.structs)
-    return False
 
 
 def _word(data: Bytes, offset: int, size: int, abi: Abi) -> int:

@@ -96,8 +96,12 @@ def _search(places: Places, start: int) -> tuple[Identity, Geometry] | None:
     """The first region from ``start`` on: at the surest place that holds one."""
     for offset, pointers in places.behind(start):
         found = _try(places.data, offset, pointers)
-        if found is not None:
-            return _with_lost_cpus(places.data, start, *found)
+        if found is None:
+            continue
+        in_front = _try(places.data, start, 3) if offset > start else None
+        if in_front is not None and in_front[1].end <= offset:
+            return in_front  # a region without any magic
+        return _with_lost_cpus(places.data, start, *found)
     return None
 
 

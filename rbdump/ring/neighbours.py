@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether memory belongs to a region or to another one behind it: by addresses, and by headers of other regions.
+
+Kernel facts: a region is mapped in one piece (rb_range_meta_init() of kernel/trace/ring_buffer.c is given one start
+address), so that the addresses in the headers of its CPUs lie as far apart as the sub-buffers in the dump do, and no
+region begins inside another one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from construct import Container
+
+from rbdump.ring.identify import identify, sane_pointers
+from rbdump.ring.search import Places
+from rbdump.ring.structs import RegionStructs, struct_parse
+
+__all__ = ["Mapping", "intact_header", "region_at", "region_within"]
+
+Bytes = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """Where a region was mapped in the last boot, by the header of one CPU whose pointers make sense."""
+
+    header: Container
+    data: int
+    """Offset of that CPU's sub-buffers in the input."""
+    size: int
+    """Bytes of a CPU's sub-buffers."""
+    mask: int
+    """Largest address."""
+
+    def agrees(self, header: Container, data: int) -> bool:
+        """Whether ``header`` is the one of a CPU of the region whose sub-buffers are at ``data`` of the input.
+
+        One wrong bit is damage.
+        """
+        one, two, distance = self.header, header, data - self.data
+        if "first_buffer" in one and "first_buffer" in two:
+            wrong = (
+                (((one.first_buffer + distance) & self.mask) ^ two.first_buffer).bit_count(),
+                (((two.first_buffer - distance) & self.mask) ^ one.first_buffer).bit_count(),
+            )
+            is_copy = wrong[0] > 0 and one.first_buffer == two.first_buffer
+            return min(wrong) <= 1 and not is_copy
+        # Era A0 does not store the first address; the commit page can be any of a CPU's sub-buffers.
+        return bool(abs(two.commit_buffer - one.commit_buffer - distance) < self.size)
+
+
+def intact_header(data: Bytes, structs: RegionStructs, at: int) -> Container | None:
+    """The header of a CPU at ``at`` of the input when all its pointers make sense, else None."""
+    return struct_parse(structs.cpu_meta, data, at) if sane_pointers(data, at, structs) == 3 else None
+
+
+def region_within(
+    data: Bytes, begin: int, end: int, structs: RegionStructs, mapping: Mapping | None, lost: Sequence[int]
+) -> bool:
+    """Whether another region begins from ``begin`` up to ``end`` of the input than the one with these ``structs``.
+
+    ``lost`` as for `region_at`.
+    """
+    for offset, pointers in Places(data[:end]).behind(begin):
+        if pointers < 3:
+            break
+        if region_at(data, offset, structs, mapping, lost, pointers):
+            return True
+    return False
+
+
+def region_at(
+    data: Bytes, offset: int, structs: RegionStructs, mapping: Mapping | None, lost: Sequence[int], pointers: int = 3
+) -> bool:
+    """Whether another region begins at ``offset``; ``pointers`` as for `identify`.
+
+    ``lost`` are the offsets of the sub-buffers of CPUs that miss their headers: what has the addresses of one of them
+    is that header, perhaps at a wrong place.
+    """
+    found = identify(data, offset, pointers=pointers)
+    if found is None:
+        return False
+    if found.by_magic and found.structs.meta is not None:
+        return True  # no header of a CPU begins like the global one
+    header = intact_header(data, found.structs, offset + found.cpus_offset)
+    if header is None or mapping is None:
+        return False
+    other_layout = found.by_magic and found.structs is not structs
+    return other_layout or not any(mapping.agrees(header, at) for at in lost)
