@@ -185,6 +185,6 @@ def _open(path: str, abi: Abi, cache: bool) -> tuple[FormatTexts, CodeMap | None
     """The events of a source, its code if it is an image, and why it is another kernel's if that is plain."""
     if os.path.isdir(path) or any(part in os.path.basename(path) for part in (".tar", ".tgz")):
         copy = load_tracefs(path)
-        return copy.formats, None, "another word size" if copy.long_size not in (None, abi.long_size) else ""
+        return copy.formats, None, copy.misfit(abi)
     image = load_image(path, cache=cache)
     return FormatTexts.of_events(image_formats(image).events, path, abi.long_size), CodeMap.of_image(image), ""

@@ -144,9 +144,9 @@ class _Gatherer:
     def check_copies(self) -> None:
         for copy in self.files.copies:
             self.findings += copy.findings
-            bits = 8 * (copy.long_size or self.region.abi.long_size)
-            if bits != 8 * self.region.abi.long_size:
-                raise WrongImageError(f"{copy.path}: is of a {bits}-bit kernel, and the region is {self.region.abi}")
+            misfit = copy.misfit(self.region.abi)
+            if misfit:
+                raise WrongImageError(f"{copy.path}: {misfit}")
 
     def symbols(self) -> SymbolTable | None:
         """The symbol list, moved to where the last boot had it if it is of another."""

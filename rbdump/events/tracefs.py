@@ -13,6 +13,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Literal
 
+from rbdump.abi import Abi
 from rbdump.errors import SourceError
 from rbdump.events.format import FormatError, HeaderPage, parse_header_event, parse_header_page
 from rbdump.events.texts import FormatTexts
@@ -55,6 +56,12 @@ class Tracefs:
     def long_size(self) -> Literal[4, 8] | None:
         """Bytes of an ``unsigned long`` as header_page tells; None without that file."""
         return self.header_page.long_size if self.header_page else None
+
+    def misfit(self, abi: Abi) -> str:
+        """Why it is not of a kernel of that word size; empty when it may be."""
+        if self.long_size in (None, abi.long_size):
+            return ""
+        return f"is of a {8 * self.long_size}-bit kernel, and the region is {abi}"
 
 
 def _decode(raw: bytes) -> str:

@@ -121,7 +121,7 @@ class SymbolTable:
 
     def in_module(self, name: str) -> bool:
         """Whether modules have symbols of that name, and the kernel proper has none."""
-        owners = {int(self.owners[row]) for row in self.names.find(name)}
+        owners = {int(self.owners[row]) for row in self.names.find(name)} if self.modules else set()
         return bool(owners) and _CORE not in owners
 
     def module_of(self, index: int) -> str:
