@@ -180,7 +180,7 @@ class Bodies:
         if fmt.system == "syscalls":
             special = syscall_renderer(fmt, self._style.syscalls)
         elif fmt.system == "synthetic":
-            special = synthetic_renderer(fmt, self._facts, self._catalog)
+            special = synthetic_renderer(fmt, self._facts, self._catalog, faulty=self._style.synthetic_faults)
         else:
             special = probe_renderer(fmt, self._facts) or eprobe_renderer(fmt, self._facts)
         if special is not None:

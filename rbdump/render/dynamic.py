@@ -243,14 +243,21 @@ def _stacks(rows: Rows, field: Field, facts: Facts) -> list[str]:
     return texts
 
 
-def synthetic_renderer(fmt: EventFormat, facts: Facts, catalog: Catalog) -> Renderer:
-    """Renders an event of the system ``synthetic``; ``catalog`` may know the names of gfp flags."""
+def synthetic_renderer(fmt: EventFormat, facts: Facts, catalog: Catalog, *, faulty: bool) -> Renderer:
+    """Renders an event of the system ``synthetic``; ``catalog`` may know the names of gfp flags.
+
+    Kernel fact: ``faulty`` kernels print a string of a fixed length with ``%s=%s%s``, but give its longest length in
+    front of it still: that is no address, and the string stands where the blank behind it should be.
+    """
     fields = fmt.fields
     columns: list[Callable[[Rows], list[str]]] = []
     template = f"{fmt.name.replace('%', '%%')}: "
     for at, field in enumerate(fields):
         stack = field.is_data_loc and not field.is_string
-        template += f"{field.name}=%s" + ("" if stack or at == len(fields) - 1 else " ")
+        if faulty and field.is_string and not field.is_data_loc and f"{field.name}=%s" in fmt.print_fmt:
+            template += f"{field.name}=(efault)%s"
+        else:
+            template += f"{field.name}=%s" + ("" if stack or at == len(fields) - 1 else " ")
         columns.append(_synthetic_values(field, facts))
         flags = _gfp_values(field, fmt, facts, catalog) if field.type == "gfp_t" else None
         if flags is not None:

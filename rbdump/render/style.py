@@ -43,6 +43,9 @@ class Style:
     """print_fields() spells words as %pS, at addresses moved to the reading kernel (6.16)."""
     hex_strings: bool
     """print_fields() adds the bytes of dynamic strings that do not print (6.19, with the memory of system calls)."""
+    synthetic_faults: bool
+    """Strings of a fixed length in synthetic events print as ``(efault)`` and themselves (6.15 to 6.17, and 6.12 until
+    it was mended there)."""
 
 
 def style_of(layout: str, catalog: Catalog) -> Style:
@@ -59,6 +62,9 @@ def style_of(layout: str, catalog: Catalog) -> Style:
     # events came in the same release
     marks = ("writeback:inode_switch_wbs_queue", "dma:dma_map_phys")
     prefixed = late or any(by_name(mark) is not None for mark in marks)
+    # In 6.12 the cure left no mark either: these fields came with it or soon after (seen: not in 6.12.57, in 6.12.73)
+    arm_event = by_name("ras:arm_event")
+    mended = prefixed or (arm_event is not None and any(field.name == "pei_buf" for field in arm_event.fields))
     return Style(
         lazy=catalog.numbering >= 21,
         graph_columns=not late,
@@ -67,4 +73,5 @@ def style_of(layout: str, catalog: Catalog) -> Style:
         selective=late_layout,
         adjusted_fields=late_layout and layout != "C1",
         hex_strings=late,
+        synthetic_faults=not mended and (late_layout or arm_event is not None),
     )

@@ -41,6 +41,7 @@ OLD = Style(
     selective=False,
     adjusted_fields=False,
     hex_strings=False,
+    synthetic_faults=False,
 )
 NEW = Style(
     lazy=True,
@@ -50,6 +51,7 @@ NEW = Style(
     selective=True,
     adjusted_fields=True,
     hex_strings=True,
+    synthetic_faults=False,
 )
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 
 from rbdump.render.bodies import Bodies, LastBoot
 from tests.events.records import Rec, format_text, pack
@@ -106,6 +107,16 @@ def test_synthetic_string_that_is_longer_than_its_type() -> None:
     body = struct.pack("<256sQ", b"a string of thirty characters!", 3)
     want = ["named: name=a string of thirty characters! n=3\n"]
     assert render([Rec(1557, 1, body)], [("synthetic", text)]) == want
+
+
+def test_fixed_strings_of_kernels_that_print_them_with_an_argument_too_many() -> None:
+    text = format_text("lat", 1558, ("char comm[16]", 8, 16, 1), ("u64 n", 264, 8, 0), ("char last[8]", 272, 8, 1))
+    faulty = replace(OLD, synthetic_faults=True)
+    record = Rec(1558, 1, struct.pack("<256sQ256s", b"sh", 3, b"end"))
+    spelled = text.replace('""', '"comm=%s n=%llu last=%s", REC->comm, REC->n, REC->last')
+    assert render([record], [("synthetic", spelled)], style=faulty) == ["lat: comm=(efault)shn=3 last=(efault)end\n"]
+    before = text.replace('""', '"comm=%.*s, n=%llu, last=%.*s", REC->comm, REC->n, REC->last')
+    assert render([record], [("synthetic", before)], style=faulty) == ["lat: comm=sh n=3 last=end\n"]
 
 
 def test_gfp_flags_of_a_synthetic_event_are_named_when_another_event_has_the_table() -> None:
