@@ -117,11 +117,12 @@ def probe_renderer(fmt: EventFormat, facts: Facts) -> Renderer | None:
     rest = _ProbeArgs(fmt, facts, template, args) if template else None
     user_space = fmt.system == "uprobes"
     half = 1 << (8 * facts.abi.long_size - 1)
+    # on 64 bit the lower half of the address space is not the kernel's, but that of s390x has all of its own
+    halves = facts.abi.long_size == 8 and (facts.addr_of("_text") or half) >= half
     where, name = facts.symbols.pS, facts.symbols.func
 
     def is_user(addr: int) -> bool:
-        # a uprobe in a group of its own: on 64 bit the lower half is not the kernel's
-        return user_space or (facts.abi.long_size == 8 and addr < half)
+        return user_space or (halves and addr < half)  # a uprobe may be in a group of any name
 
     def spell(key: tuple[int, int | None]) -> str:
         at, of = key

@@ -6,10 +6,14 @@ from __future__ import annotations
 import struct
 from dataclasses import replace
 
+from rbdump.abi import Abi
 from rbdump.render.bodies import Bodies, LastBoot
+from rbdump.symbols.kallsyms_text import parse_kallsyms
+from rbdump.symbols.symbolizer import Symbolizer
 from tests.events.records import Rec, format_text, pack
 from tests.render.scene import BASE, MODULE, OLD, catalog, facts_of, render
 
+BE64 = Abi("big", 8)
 LONG = "unsigned long __probe_ip"
 PROBE = format_text(
     "p_open", 1548, (LONG, 8, 8, 0), ("__data_loc char[] name", 16, 4, 1), ("u32 flags", 20, 4, 0)
@@ -73,6 +77,13 @@ def test_kretprobe_and_uprobe() -> None:
         "r_read: (ksys_read+0x10/0x100 <- vfs_read) ret=-9\n",
         "u_main: (0x401136)\n",
     ]
+
+
+def test_probes_of_a_kernel_in_the_lower_half() -> None:
+    table = parse_kallsyms(b"000003fffe518000 T _text\n000003fffe969000 T ksys_read\n000003fffe96a000 T _end\n")
+    names = {"symbols": Symbolizer(table, BE64), "addr_of": table.addr}
+    record = Rec(1549, 1, struct.pack(">Q", 0x3FFFE969010))
+    assert render([record], EVENTS, abi=BE64, **names) == ["p_bare: (ksys_read+0x10/0x1000)\n"]
 
 
 def test_eprobes_name_the_event_that_they_are_attached_to() -> None:
