@@ -39,9 +39,16 @@ if TYPE_CHECKING:
 __all__ = ["Printer"]
 
 _ARM64_BITS = (36, 39, 42, 47, 48)
-_NOT_MOVED = frozenset({0xFFFF_FFFF_8100_0000, *(2**64 - 2 ** (bits - 1) + (2 << 30) for bits in _ARM64_BITS)})
-"""Where ``_text`` lies without KASLR, which the next boot will not have either: on x86-64, and on arm64, where 2 GiB of
-modules lie between the linear map and the kernel, by the bits of a virtual address.
+_NOT_MOVED = frozenset(
+    {
+        0xFFFF_FFFF_8100_0000,
+        0xFFFF_FFFF_8000_2000,
+        *(2**64 - 2 ** (bits - 1) + (2 << 30) for bits in _ARM64_BITS),
+    }
+)
+"""Where ``_text`` lies without KASLR, which the next boot will not have either: on x86-64, on riscv64 behind the 8 KiB
+of its entry, and on arm64, where 2 GiB of modules lie between the linear map and the kernel, by the bits of a virtual
+address.
 """
 SLICE = 1 << 15
 """Rows that are rendered at a time: bounds the memory, and is what workers take in turn."""

@@ -93,6 +93,7 @@ def test_fields_have_named_words_one_release_after_modules_are_told_apart() -> N
         (0, BASE + 0x12000000, False),  # 6.15 to 7.0, events from the command line alone
         (BASE, BASE, False),  # nokaslr
         (0xFFFF800080000000, 0xFFFF800080000000, False),  # the same on arm64
+        (0xFFFFFFFF80002000, 0xFFFFFFFF80002000, False),  # and on riscv64
         (0xFFFFC00080000000, 0xFFFFC00080000000, False),  # with pages of 16 KiB and 47 bits
     ],
 )
