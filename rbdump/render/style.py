@@ -64,7 +64,7 @@ def style_of(layout: str, catalog: Catalog) -> Style:
     prefixed = late or any(by_name(mark) is not None for mark in marks)
     # In 6.12 the cure left no mark either: these fields came with it or soon after (seen: not in 6.12.57, in 6.12.73)
     arm_event = by_name("ras:arm_event")
-    mended = prefixed or (arm_event is not None and any(field.name == "pei_buf" for field in arm_event.fields))
+    faults = late_layout or (arm_event is not None and all(field.name != "pei_buf" for field in arm_event.fields))
     return Style(
         lazy=catalog.numbering >= 21,
         graph_columns=not late,
@@ -73,5 +73,5 @@ def style_of(layout: str, catalog: Catalog) -> Style:
         selective=late_layout,
         adjusted_fields=late_layout and layout != "C1",
         hex_strings=late,
-        synthetic_faults=not mended and (late_layout or arm_event is not None),
+        synthetic_faults=faults and not prefixed,
     )

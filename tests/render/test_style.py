@@ -21,6 +21,7 @@ OF_6_18 = format_text("dma_map_phys", 301, ("u64 addr", 8, 8, 0))
         ("B", [("ras", MENDED)], False),
         ("B", [], False),
         ("C2", [], True),
+        ("C2", [("ras", MENDED)], True),  # 6.17.13
         ("C2", [("dma", OF_6_18)], False),
     ],
 )
