@@ -115,6 +115,13 @@ class Bodies:
         """The body of each row with its newline, in row order; ``leaf`` as `funcgraph.fold_funcgraph` gives it."""
         return render_by_event(entries.id, lambda event_id, index: self._group(event_id, entries, index, leaf))
 
+    def fitting(self, event_id: int, head: str, body: str) -> str:
+        """What the kernel can print of ``body`` behind ``head``, which is all else that it prints of the event."""
+        fmt = self._catalog.get(event_id)
+        if fmt is None or (fmt.system, fmt.name) != ("ftrace", "raw_data"):
+            return body
+        return prints.fitting_raw_data(head, body, self._facts.abi)
+
     def _group(
         self, event_id: int, entries: Entries, index: npt.NDArray[np.intp], leaf: npt.NDArray[np.int64] | None
     ) -> list[str]:

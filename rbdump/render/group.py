@@ -15,6 +15,7 @@ from rbdump.events.format import EventFormat, Field
 from rbdump.events.rows import Rows
 
 __all__ = [
+    "LINE_LIMIT",
     "Group",
     "MissingField",
     "Renderer",
@@ -27,8 +28,11 @@ __all__ = [
     "tails",
 ]
 
-_LINE_LIMIT = 8156
-"""Characters that a kernel can print of one event: what its struct trace_seq holds (TRACE_SEQ_BUFFER_SIZE)."""
+LINE_LIMIT = {8: 8156, 4: 8172}
+"""Characters that a kernel can print of one event, by the size of a long: what its struct trace_seq of 8 KiB, whatever
+the size of a page, holds beside its other members (TRACE_SEQ_BUFFER_SIZE).
+"""
+_LINE_LIMIT = min(LINE_LIMIT.values())
 _FIRST_ROWS = 4096
 _ROOM = 32 << 20
 

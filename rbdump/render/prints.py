@@ -7,14 +7,25 @@ Mirrors trace_print_print(), trace_bprint_print(), trace_bputs_print() and trace
 
 from __future__ import annotations
 
+from rbdump.abi import Abi
 from rbdump.events.facts import Facts
 from rbdump.events.format import EventFormat
 from rbdump.events.strings import text_of
 from rbdump.memo import Memo
 from rbdump.render.bprintf import bprintf
-from rbdump.render.group import Group, Renderer, column, cut, field_named, tails
+from rbdump.render.group import LINE_LIMIT, Group, Renderer, column, cut, field_named, tails
 
-__all__ = ["bprint_renderer", "bputs_renderer", "print_renderer", "raw_data_renderer"]
+__all__ = [
+    "LONG_RAW_DATA",
+    "bprint_renderer",
+    "bputs_renderer",
+    "fitting_raw_data",
+    "print_renderer",
+    "raw_data_renderer",
+]
+
+LONG_RAW_DATA = 2048
+"""Bytes of a record of raw data that a line may have no room for, each being three characters."""
 
 
 def print_renderer(fmt: EventFormat, facts: Facts) -> Renderer:
@@ -77,3 +88,14 @@ def raw_data_renderer(fmt: EventFormat, facts: Facts) -> Renderer:
         return [f"# {value:x} buf:{' ' if raw else ''}{raw.hex(' ')}\n" for value, raw in pairs]
 
     return render
+
+
+def fitting_raw_data(head: str, body: str, abi: Abi) -> str:
+    """The part of ``body``, raw data, that a kernel prints behind ``head``, which is all else of the event.
+
+    Kernel fact: each byte is printed for itself. Those that the struct trace_seq has no room for are lost, and with
+    them the newline and, since these are longer still, the words for a line that is too long.
+    """
+    begin = body.index("buf:") + 4
+    room = LINE_LIMIT[abi.long_size] - len(head) - begin - 1  # printf() wants room for a NUL
+    return body if len(body) - begin - 1 <= room else body[: begin + room // 3 * 3]

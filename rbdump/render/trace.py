@@ -18,6 +18,7 @@ from rbdump.abi import Abi
 from rbdump.events.entries import Entries
 from rbdump.render.bodies import Bodies
 from rbdump.render.prefix import PrefixRenderer
+from rbdump.render.prints import LONG_RAW_DATA
 
 __all__ = ["Origin", "TraceRenderer", "encode", "header", "parse_origin"]
 
@@ -139,4 +140,6 @@ class TraceRenderer:
         lost = entries.records.lost
         for row in np.flatnonzero(lost).tolist():
             pieces[2 * row] = lost_line(int(entries.records.cpu[row]), int(lost[row])) + pieces[2 * row]
+        for row in np.flatnonzero(entries.records.length > LONG_RAW_DATA).tolist():
+            pieces[2 * row + 1] = self._bodies.fitting(int(entries.id[row]), *pieces[2 * row : 2 * row + 2])
         return encode("".join(pieces))

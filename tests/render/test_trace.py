@@ -37,6 +37,21 @@ def test_lines_and_lost_events() -> None:
     assert renderer.render(entries.select(slice(0, 0)), np.array([], np.int64)) == b""
 
 
+@pytest.mark.parametrize("lost", [0, 5])
+def test_raw_data_that_a_line_has_no_room_for_takes_its_newline_with_it(lost: int) -> None:
+    head = b"CPU:0 [LOST 5 EVENTS]\n" * (lost > 0) + b"              sh-150     [000] .....     0.000000: # 0 buf:"
+    most = (8155 - len(head)) // 3
+    for size, end in ((most, b"\n"), (most + 1, b""), (3900, b"")):
+        entries, memory = pack([Rec(18, 150, bytes(4 + size)), Rec(18, 150, struct.pack("<I", 7))])
+        entries.records.length[0] = 12 + size
+        entries.records.lost[0] = lost
+        renderer = TraceRenderer(
+            PrefixRenderer(["sh"], lazy=False, in_ns=True), Bodies(catalog(), facts_of(), OLD, memory)
+        )
+        text = renderer.render(entries, np.array([0, 0]))
+        assert text == head + b" 00" * most + end + b"              sh-150     [000] .....     0.000000: # 7 buf:\n"
+
+
 @pytest.mark.parametrize(
     "origin",
     [
