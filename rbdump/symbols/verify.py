@@ -145,9 +145,12 @@ def fit_image(
             f"--text-addr {text_addr:#x}: {given.problem}; give the address of _text (in layout B text_addr is another)"
         )
     delta = given or stated_delta(code, boot)
-    unmoved = unmoved_delta(code) if delta is None and code.has_code else None
-    if unmoved is not None and check_addresses(code, 0, words, counts).verdict is not Verdict.WRONG:
+    unmoved = unmoved_delta(code) if delta is None and _is_whole(code) else None
+    here = check_addresses(code, 0, words, counts).verdict if delta is None else Verdict.OPEN
+    if unmoved is not None and here is not Verdict.WRONG:
         delta = unmoved
+    elif here is Verdict.RIGHT and not code.has_code:  # a list of the boot that died is the usual one
+        delta = TextDelta(0, "of the boot that died")
     check = check_addresses(code, delta.value if delta else 0, words if delta else words[:0], counts)
     findings: list[Finding] = []
     if check.verdict is not Verdict.RIGHT:
@@ -321,6 +324,11 @@ def _frequent_shifts(code: CodeMap, strays: Addrs) -> list[int]:
     return chosen
 
 
+def _is_whole(code: CodeMap) -> bool:
+    """Whether what is not there is not in the kernel either."""
+    return code.has_code or len(code.functions) >= _WHOLE_KERNEL
+
+
 def _misfit(code: CodeMap, boot: BootAddresses) -> str:
     """Why the image cannot have written a region of this layout; empty when nothing says so."""
     symbols, layout = code.symbols, boot.layout
@@ -329,12 +337,7 @@ def _misfit(code: CodeMap, boot: BootAddresses) -> str:
     writes_b = symbols.addr("rb_meta_init_text_addr") is not None
     if writes_b and layout in ("B'", "C1", "C2", "C2-inject"):
         return f"it writes layout B (it has rb_meta_init_text_addr), and the region has layout {layout}"
-    if (
-        not writes_b
-        and layout == "B"
-        and symbols.addr("rb_data_ptr") is None
-        and (code.has_code or len(code.functions) >= _WHOLE_KERNEL)
-    ):
+    if not writes_b and layout == "B" and symbols.addr("rb_data_ptr") is None and _is_whole(code):
         return "it lacks rb_meta_init_text_addr and rb_data_ptr, which every kernel that writes layout B has"
     return ""
 

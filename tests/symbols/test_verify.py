@@ -11,7 +11,7 @@ from rbdump.errors import UsageError, WrongImageError
 from rbdump.findings import Severity
 from rbdump.kernel.symboldata import Names, SymbolData
 from rbdump.symbols.code import CodeMap, Landing
-from rbdump.symbols.delta import BootAddresses
+from rbdump.symbols.delta import BootAddresses, infer_delta
 from rbdump.symbols.kallsyms_text import load_kallsyms
 from rbdump.symbols.table import SymbolTable
 from rbdump.symbols.verify import Fit, SymbolList, Verdict, check_addresses, fit_image, fit_list
@@ -309,3 +309,20 @@ def test_a_list_that_fits_somewhere_by_chance_is_not_moved_there() -> None:
     assert "text-addr-of-another-boot" not in hold(listed, boot, [*noise, *elsewhere])
     sure = [addr + SLIDE + 0x6000000 for addr in functions[100:390:8]]
     assert "text-addr-of-another-boot" in hold(listed, boot, [*noise, *sure])
+
+
+def test_a_list_that_fits_where_it_is_is_not_moved_to_where_it_fits_better() -> None:
+    """Words of objects lie in the text by chance, and more of them make a place less convincing than an empty one."""
+    functions = [BASE + 0x500 * number + number * number * 7 % 0x500 // 16 * 16 for number in range(1, 4000)]
+    lines = [(addr, f"function_{number}") for number, addr in enumerate(functions)]
+    listed = list_of((BASE, "_stext"), *lines, (functions[-1] + 0x200, "_etext"))
+    objects = [BASE + 0x70D24 * number % 0x4E0000 | 4 for number in range(1, 400)]
+    elsewhere = [addr + 0x10000000 for addr in functions[7:3990:140]]
+    words = np.unique(np.array([*functions[5:3995:150], *objects, *elsewhere], np.uint64))
+    counts = np.ones(len(words), np.int64)
+    inferred = infer_delta(listed.code, words, counts, LE64)
+    assert inferred is not None
+    assert inferred.value == 0x10000000
+    table, findings = fit_list(listed, BootAddresses(LE64, "C2"), words, counts, name="kallsyms")
+    assert table is listed.table
+    assert not findings
