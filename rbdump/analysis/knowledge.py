@@ -14,8 +14,10 @@ from __future__ import annotations
 from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 
 from rbdump.analysis.clocks import choose_clock, clock_counts_ns
 from rbdump.analysis.sources import SourceFiles, Sources
@@ -39,6 +41,11 @@ __all__ = ["Knowledge", "gather_knowledge"]
 
 TRACE_FN = 1
 """Id of function events, in every kernel; their ip follows the trace_entry."""
+_ENTRY = 32
+"""Bytes from the start of a function within which its tracer is called: 0 to 16, as the architecture has it."""
+_MIN_FUNCTIONS = 10
+_MIN_ENTRIES = 0.4
+"""Of the right list all traced functions are entries, of the list of another kernel up to a quarter."""
 
 
 @dataclass(slots=True)
@@ -167,7 +174,31 @@ class _Gatherer:
             force=self.sources.force,
         )
         self.findings += [*listed.table.findings, *found]
+        self.check_functions(table)
         return table
+
+    def check_functions(self, table: SymbolTable) -> None:
+        """Refuse a symbol list whose functions begin elsewhere than those that were traced."""
+        index, offset, _ = table.nearest(self.traced_functions)
+        into = offset[index >= 0]
+        strays = int(np.count_nonzero(into > _ENTRY))
+        if len(into) < _MIN_FUNCTIONS or strays <= (1 - _MIN_ENTRIES) * len(into):
+            return
+        message = (
+            f"{table.origin} is not the kernel that wrote the region: {strays} of {len(into)} traced functions do not"
+            " begin where one of its symbols does"
+        )
+        if not self.sources.force:
+            raise WrongImageError(f"{message} (--force uses it all the same)")
+        self.findings.append(Finding(Severity.ERROR, "wrong-image", message))
+
+    @cached_property
+    def traced_functions(self) -> npt.NDArray[np.uint64]:
+        """Addresses of the functions that function events name, each once."""
+        word = self.region.abi.long_size
+        at = np.flatnonzero((self.entries.id == TRACE_FN) & (self.entries.records.length >= TRACE_ENTRY_SIZE + word))
+        rows = self.entries.rows(self.memory, at)
+        return np.unique(rows.integers(TRACE_ENTRY_SIZE, word, signed=False)).astype(np.uint64)
 
     def say_modules(self, table: SymbolTable | None) -> None:
         """Modules were loaded, and their symbols are not at hand: say so once."""
@@ -183,10 +214,7 @@ class _Gatherer:
 
     def say_functions(self, table: SymbolTable) -> None:
         """Traced functions that no symbol covers; where the region does not list modules, this is how they show."""
-        word = self.region.abi.long_size
-        at = np.flatnonzero((self.entries.id == TRACE_FN) & (self.entries.records.length >= TRACE_ENTRY_SIZE + word))
-        rows = self.entries.rows(self.memory, at)
-        functions = np.unique(rows.integers(TRACE_ENTRY_SIZE, word, signed=False))
+        functions = self.traced_functions
         unnamed = int((table.nearest(functions)[0] < 0).sum())
         if unnamed:
             hint = (

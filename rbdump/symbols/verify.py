@@ -248,6 +248,8 @@ def _impossible(code: CodeMap, delta: TextDelta, abi: Abi) -> str:
     """Why no kernel can have been moved by that much, empty if one can."""
     if (code.start ^ (code.start + delta.value)) >> (8 * abi.long_size - 1) & 1:
         return "it would have been moved from one half of the address space to the other"
+    if abi.long_size == 8 and (code.start >= X86_IMAGES) != (code.start + delta.value >= X86_IMAGES):
+        return "kernels of x86-64 and riscv64 stay in the last 2 GiB of the address space, and no others lie there"
     return ""
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is said of modules whose symbols are not at hand, and of a clock that nobody names."""
+"""What is said of modules whose symbols are not at hand, of a clock that nobody names, and of a list that is wrong."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import rbdump
+from rbdump.errors import WrongImageError
 
 
 def without_modules(samples: Path, sample: str, tmp_path: Path) -> str:
@@ -66,3 +67,23 @@ def test_the_clock_of_a_copy_of_tracefs_counts_too(samples: Path, tmp_path: Path
     assert not trace.in_ns
     assert trace.summary()["clock"] == "counter"
     assert trace.knowledge.facts.in_ns is trace.in_ns
+
+
+def test_a_list_whose_functions_begin_elsewhere_is_refused(samples: Path, tmp_path: Path) -> None:
+    """Moved by what the region says it has the right place, and only what was traced shows that it is another's."""
+    folder = samples / "6.12.43-function"
+    placing = (b" _text", b" _stext", b" _etext", b" rb_meta_init_text_addr", b" rb_data_ptr")
+    with lzma.open(folder / "kallsyms.xz") as file:
+        lines = file.readlines()
+    moved = [
+        line if line.rstrip().endswith(placing) else b"%016x%b" % (int(line[:16], 16) + 0x54, line[16:])
+        for line in lines
+    ]
+    (tmp_path / "kallsyms").write_bytes(b"".join(moved))
+    options = {"kallsyms": str(tmp_path / "kallsyms"), "tracefs": str(folder / "tracefs.tar.xz")}
+    region = str(folder / "region.bin.xz")
+    with pytest.raises(WrongImageError, match="traced functions do not begin where one of its symbols does"):
+        next(rbdump.open(region, **options).lines())
+    forced = rbdump.open(region, force=True, **options)
+    next(forced.lines())
+    assert "wrong-image" in [finding.code for finding in forced.findings]

@@ -298,6 +298,12 @@ def test_no_kernel_is_moved_into_the_other_half_of_the_address_space() -> None:
         hold(listed, BootAddresses(LE64, "C2", BASE + SLIDE), [])
 
 
+def test_no_kernel_leaves_the_part_of_the_address_space_of_its_architecture() -> None:
+    listed = list_of((0xFFFFC77186600000, "_text"), (0xFFFFC77186600000, "_stext"), (0xFFFFC77186602000, "_etext"))
+    with pytest.raises(WrongImageError, match="stay in the last 2 GiB of the address space"):
+        hold(listed, BootAddresses(LE64, "C2", BASE + SLIDE), [])
+
+
 def test_a_list_that_fits_somewhere_by_chance_is_not_moved_there() -> None:
     """Seven of sixty: another kernel's list explains as much at the place that suits it best."""
     functions = [BASE + 0x4F130 * number // 16 * 16 for number in range(1, 400)]
