@@ -304,7 +304,7 @@ def test_every_format_of_the_samples_parses(sample: str) -> None:
         assert fmt.id == event_id
         assert fmt.fields or fmt.name
         assert fmt.print_fmt
-    assert tracefs.long_size == (4 if sample.startswith("arm") else 8)
+    assert tracefs.long_size == (4 if sample.startswith("armhf") else 8)
     assert tracefs.clock
     assert tracefs.printk_formats
     assert tracefs.header_event is not None
