@@ -64,7 +64,7 @@ def damaged(fmt: EventFormat, abi: Abi, random: np.random.Generator) -> Rows:
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_no_record_of_a_real_event_raises(kernel: str) -> None:
     random = np.random.default_rng(20)
-    long_size = 4 if kernel.startswith("arm") else 8
+    long_size = 4 if kernel.startswith("armhf") else 8
     rendered = 0
     for number, fmt in enumerate(formats(kernel)):
         abi = Abi("big" if number % 2 else "little", long_size)
