@@ -96,6 +96,8 @@ def fitting_raw_data(head: str, body: str, abi: Abi) -> str:
     Kernel fact: each byte is printed for itself. Those that the struct trace_seq has no room for are lost, and with
     them the newline and, since these are longer still, the words for a line that is too long.
     """
-    begin = body.index("buf:") + 4
+    begin = body.find("buf:") + 4
+    if begin < 4:  # printed as fields
+        return body
     room = LINE_LIMIT[abi.long_size] - len(head) - begin - 1  # printf() wants room for a NUL
     return body if len(body) - begin - 1 <= room else body[: begin + room // 3 * 3]

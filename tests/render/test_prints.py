@@ -9,6 +9,7 @@ import pytest
 
 from rbdump.abi import Abi
 from rbdump.render.bprintf import bprintf
+from rbdump.render.prints import fitting_raw_data
 from tests.events.records import LE64, Rec
 from tests.render.scene import BASE, facts_of, render
 
@@ -44,6 +45,11 @@ def test_packed_arguments() -> None:
 def test_raw_data_shows_the_padding_too() -> None:
     got = render([Rec(RAW_DATA, 1, struct.pack("<I", 42) + b"raw"), Rec(RAW_DATA, 1, struct.pack("<I", 1))])
     assert got == ["# 2a buf: 72 61 77 00\n", "# 1 buf:\n"]
+
+
+def test_raw_data_that_was_printed_as_its_fields_is_not_cut() -> None:
+    text = "id=0x2a (42) other=" + "00" * 9000
+    assert fitting_raw_data("head", text, LE64) == text
 
 
 SYMBOL = struct.pack("<Q", BASE + 0x110)
