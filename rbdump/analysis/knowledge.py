@@ -179,26 +179,31 @@ class _Gatherer:
 
     def check_functions(self, table: SymbolTable) -> None:
         """Refuse a symbol list whose functions begin elsewhere than those that were traced."""
-        index, offset, _ = table.nearest(self.traced_functions)
-        into = offset[index >= 0]
-        strays = int(np.count_nonzero(into > _ENTRY))
-        if len(into) < _MIN_FUNCTIONS or strays <= (1 - _MIN_ENTRIES) * len(into):
+        functions, calls = self.traced_functions
+        index, offset, _ = table.nearest(functions)
+        named = index >= 0
+        strays = named & (offset > _ENTRY)
+        total, wrong = int(np.count_nonzero(named)), int(np.count_nonzero(strays))
+        # memory that decayed makes functions that never were, each of them called once
+        share = max(1 - wrong / max(total, 1), 1 - int(calls[strays].sum()) / max(int(calls[named].sum()), 1))
+        if total < _MIN_FUNCTIONS or share >= _MIN_ENTRIES:
             return
         message = (
-            f"{table.origin} is not the kernel that wrote the region: {strays} of {len(into)} traced functions do not"
-            " begin where one of its symbols does"
+            f"{table.origin} is not the kernel that wrote the region: {wrong} of {total} traced functions do not begin"
+            " where one of its symbols does"
         )
         if not self.sources.force:
             raise WrongImageError(f"{message} (--force uses it all the same)")
         self.findings.append(Finding(Severity.ERROR, "wrong-image", message))
 
     @cached_property
-    def traced_functions(self) -> npt.NDArray[np.uint64]:
-        """Addresses of the functions that function events name, each once."""
+    def traced_functions(self) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
+        """Addresses of the functions that function events name, each once, and how many events name it."""
         word = self.region.abi.long_size
         at = np.flatnonzero((self.entries.id == TRACE_FN) & (self.entries.records.length >= TRACE_ENTRY_SIZE + word))
         rows = self.entries.rows(self.memory, at)
-        return np.unique(rows.integers(TRACE_ENTRY_SIZE, word, signed=False)).astype(np.uint64)
+        addrs = rows.integers(TRACE_ENTRY_SIZE, word, signed=False).astype(np.uint64)
+        return np.unique(addrs, return_counts=True)
 
     def say_modules(self, table: SymbolTable | None) -> None:
         """Modules were loaded, and their symbols are not at hand: say so once."""
@@ -214,7 +219,7 @@ class _Gatherer:
 
     def say_functions(self, table: SymbolTable) -> None:
         """Traced functions that no symbol covers; where the region does not list modules, this is how they show."""
-        functions = self.traced_functions
+        functions, _ = self.traced_functions
         unnamed = int((table.nearest(functions)[0] < 0).sum())
         if unnamed:
             hint = (

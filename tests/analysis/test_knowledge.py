@@ -6,6 +6,7 @@ from __future__ import annotations
 import lzma
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import rbdump
@@ -87,3 +88,17 @@ def test_a_list_whose_functions_begin_elsewhere_is_refused(samples: Path, tmp_pa
     forced = rbdump.open(region, force=True, **options)
     next(forced.lines())
     assert "wrong-image" in [finding.code for finding in forced.findings]
+
+
+def test_decayed_function_events_do_not_make_the_right_list_wrong(samples: Path, tmp_path: Path) -> None:
+    folder = samples / "6.12.43-function"
+    data = bytearray(lzma.decompress((folder / "region.bin.xz").read_bytes()))
+    trace = rbdump.open(str(folder / "region.bin.xz"))
+    calls = np.flatnonzero(trace.entries.id == 1)
+    for number, row in enumerate(calls[::4].tolist()):
+        at = int(trace.records.offset[row]) + 8
+        data[at : at + 3] = (0x40 + 0x1357 * number % 0x700000).to_bytes(3, "little")
+    (tmp_path / "region.bin").write_bytes(data)
+    decayed = rbdump.open(str(tmp_path / "region.bin"), kallsyms=str(folder / "kallsyms.xz"))
+    assert len(list(decayed.lines())) == len(list(trace.lines()))
+    assert "wrong-image" not in [finding.code for finding in decayed.findings]
