@@ -181,12 +181,11 @@ class _Gatherer:
         """Refuse a symbol list whose functions begin elsewhere than those that were traced."""
         functions, calls = self.traced_functions
         index, offset, _ = table.nearest(functions)
-        named = index >= 0
-        strays = named & (offset > _ENTRY)
-        total, wrong = int(np.count_nonzero(named)), int(np.count_nonzero(strays))
-        # memory that decayed makes functions that never were, each of them called once
-        share = max(1 - wrong / max(total, 1), 1 - int(calls[strays].sum()) / max(int(calls[named].sum()), 1))
-        if total < _MIN_FUNCTIONS or share >= _MIN_ENTRIES:
+        into = offset[
+            (index >= 0) & (calls > 1)
+        ]  # memory that decayed makes functions that never were, each called once
+        total, wrong = len(into), int(np.count_nonzero(into > _ENTRY))
+        if total < _MIN_FUNCTIONS or wrong <= (1 - _MIN_ENTRIES) * total:
             return
         message = (
             f"{table.origin} is not the kernel that wrote the region: {wrong} of {total} traced functions do not begin"
