@@ -179,21 +179,17 @@ class _Gatherer:
 
     def check_functions(self, table: SymbolTable) -> None:
         """Refuse a symbol list whose functions begin elsewhere than those that were traced."""
+        from rbdump.symbols.verify import refuse
+
         functions, calls = self.traced_functions
         index, offset, _ = table.nearest(functions)
-        into = offset[
-            (index >= 0) & (calls > 1)
-        ]  # memory that decayed makes functions that never were, each called once
+        # memory that decayed makes functions that never were, each called once
+        into = offset[(index >= 0) & (calls > 1)]
         total, wrong = len(into), int(np.count_nonzero(into > _ENTRY))
         if total < _MIN_FUNCTIONS or wrong <= (1 - _MIN_ENTRIES) * total:
             return
-        message = (
-            f"{table.origin} is not the kernel that wrote the region: {wrong} of {total} traced functions do not begin"
-            " where one of its symbols does"
-        )
-        if not self.sources.force:
-            raise WrongImageError(f"{message} (--force uses it all the same)")
-        self.findings.append(Finding(Severity.ERROR, "wrong-image", message))
+        why = f"{wrong} of {total} traced functions do not begin where one of its symbols does"
+        self.findings.append(refuse(table.origin, why, force=self.sources.force))
 
     @cached_property
     def traced_functions(self) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:

@@ -32,7 +32,7 @@ from rbdump.symbols.delta import (
 )
 from rbdump.symbols.table import SymbolTable
 
-__all__ = ["AddressCheck", "Fit", "SymbolList", "Verdict", "check_addresses", "fit_image", "fit_list"]
+__all__ = ["AddressCheck", "Fit", "SymbolList", "Verdict", "check_addresses", "fit_image", "fit_list", "refuse"]
 
 Addrs = npt.NDArray[np.uint64]
 
@@ -146,11 +146,12 @@ def fit_image(
         )
     delta = given or stated_delta(code, boot)
     unmoved = unmoved_delta(code) if delta is None and _is_whole(code) else None
-    here = check_addresses(code, 0, words, counts).verdict if delta is None else Verdict.OPEN
-    if unmoved is not None and here is not Verdict.WRONG:
-        delta = unmoved
-    elif here is Verdict.RIGHT and not code.has_code:  # a list of the boot that died is the usual one
-        delta = TextDelta(0, "of the boot that died")
+    if unmoved is not None or (delta is None and not code.has_code):
+        here = check_addresses(code, 0, words, counts).verdict
+        if unmoved is not None and here is not Verdict.WRONG:
+            delta = unmoved
+        elif here is Verdict.RIGHT and not code.has_code:  # a list of the boot that died is the usual one
+            delta = TextDelta(0, "of the boot that died")
     check = check_addresses(code, delta.value if delta else 0, words if delta else words[:0], counts)
     findings: list[Finding] = []
     if check.verdict is not Verdict.RIGHT:
@@ -173,10 +174,7 @@ def fit_image(
         if closest is not None:
             check = AddressCheck(closest, Verdict.WRONG, "at the place that fits best")
         figures = "; ".join(text for text in (problem, str(check) if check.tally.total else "") if text)
-        message = f"{name} is not the kernel that wrote the region: {figures}"
-        if not force:
-            raise WrongImageError(f"{message} (--force uses it all the same)")
-        findings.append(Finding(Severity.ERROR, "wrong-image", message))
+        findings.append(refuse(name, figures, force=force))
     elif delta is None:
         message = f"nothing says where {name} was in memory: its symbols are not used (--text-addr gives the place)"
         findings.append(Finding(Severity.WARNING, "no-text-addr", message))
@@ -223,8 +221,7 @@ def fit_list(
     table, code = listed.table, listed.code
     problem = _other_word_size(table, boot.abi) if len(table) else ""
     if problem and not force:
-        message = f"{name} is not the kernel that wrote the region: {problem}"
-        raise WrongImageError(f"{message} (--force uses it all the same)")
+        refuse(name, problem, force=force)
     fit = fit_image(code, boot, words, counts, name=name, text_addr=text_addr, force=force)
     if fit.delta is None or fit.delta.value == 0:
         kept = [finding for finding in fit.findings if finding.severity is Severity.ERROR]
@@ -237,6 +234,14 @@ def fit_list(
         message = f"{name} is of another boot: the symbols of its modules ({', '.join(table.modules)}) are not used"
         findings.append(Finding(Severity.WARNING, "symbols-of-another-boot", message))
     return boot_table(code.symbols, fit.delta.value), tuple(findings)
+
+
+def refuse(name: str, why: str, *, force: bool) -> Finding:
+    """That ``name`` is another kernel's: a finding if ``force``, else WrongImageError."""
+    message = f"{name} is not the kernel that wrote the region: {why}"
+    if not force:
+        raise WrongImageError(f"{message} (--force uses it all the same)")
+    return Finding(Severity.ERROR, "wrong-image", message)
 
 
 def _convinces(code: CodeMap, tally: Tally) -> bool:
