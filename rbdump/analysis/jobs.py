@@ -1,27 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes slices of a trace in order, rendered by one process or by several.
 
-With several, this process and those that it forks each render every n-th slice and write it to the output themselves
-when their turn comes: a token travels round through pipes, so no rendered text is copied between processes.
+With several, this process and those that it forks each take the next slice that nobody has, render it and write it to
+the output themselves when its turn comes: a token that says which slice is next travels round through pipes, so no
+rendered text is copied between processes.
 """
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import os
 import select
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from functools import partial
 from typing import TypeVar
 
 from rbdump.analysis.child import Child, write_all
 from rbdump.errors import OutputError
+from rbdump.memoryfile import memory_file
 
 __all__ = ["write_slices"]
 
 _AHEAD = 4
-"""Rendered slices that a process keeps until its turn comes: some megabytes each."""
+"""Rendered slices that a process keeps until their turn comes: some megabytes each."""
+_NUMBER = 8
+"""Bytes of the number of a slice, in the token and in the file that says which slice nobody has taken."""
 
 Render = Callable[[int], bytes]
 T = TypeVar("T")
@@ -41,38 +47,54 @@ def write_slices(fd: int, count: int, render: Render, report: Callable[[], Itera
         return list(report())
     tokens: list[tuple[int, int]] = []
     workers: list[Child] = []
-    try:
-        tokens.extend(os.pipe() for _ in range(jobs))
-        workers.extend(Child(partial(_work, fd, count, render, report, tokens, worker)) for worker in range(1, jobs))
-    except (OSError, OutputError) as error:
-        for end in itertools.chain(*tokens):
-            os.close(end)
-        for started in workers:
-            started.dismiss()
-        if isinstance(error, OSError):
-            raise OutputError(f"cannot connect {jobs} processes: {error.strerror}; try fewer --jobs") from error
-        raise
-    os.write(tokens[0][1], b"t")
-    passing = tokens[1][1]
-    for _, other in tokens:
-        if other != passing:
-            os.close(other)
-    found: list[T] = []
-    try:
-        _take_turns(fd, count, render, jobs, 0, tokens[0][0], passing)
-        found += report()
-    except EOFError:
-        pass  # one of the others is gone, and tells why
-    finally:
-        os.close(passing)
-        replies: list[list[T] | Exception] = [_reply(worker) for worker in workers]
-        for turn, _ in tokens:
-            os.close(turn)  # open until now: who passes the token to one that is gone does not get SIGPIPE
+    with ExitStack() as files:
+        try:
+            untaken = files.enter_context(memory_file())
+            tokens.extend(os.pipe() for _ in range(jobs))
+            turns = partial(_take_turns, fd, count, render, untaken.fileno())
+            workers.extend(Child(partial(_work, turns, report, tokens, worker)) for worker in range(1, jobs))
+        except (OSError, OutputError) as error:
+            for end in itertools.chain(*tokens):
+                os.close(end)
+            for started in workers:
+                started.dismiss()
+            if isinstance(error, OSError):
+                raise OutputError(f"cannot connect {jobs} processes: {error.strerror}; try fewer --jobs") from error
+            raise
+        os.write(tokens[0][1], _number(0))
+        passing = tokens[1][1]
+        for _, other in tokens:
+            if other != passing:
+                os.close(other)
+        found: list[T] = []
+        try:
+            turns(tokens[0][0], passing)
+            found += report()
+        except EOFError:
+            pass  # one of the others is gone, and tells why
+        finally:
+            os.close(passing)
+            replies: list[list[T] | Exception] = [_reply(worker) for worker in workers]
+            for turn, _ in tokens:
+                os.close(turn)  # open until now: who passes the token to one that is gone does not get SIGPIPE
     for reply in replies:
         if isinstance(reply, Exception):
             raise reply
         found += reply
     return found
+
+
+def _number(index: int) -> bytes:
+    return index.to_bytes(_NUMBER, "little")
+
+
+def _take(untaken: int) -> int:
+    """The next slice that no process has taken. A lock of the system: it goes with the process that holds it."""
+    fcntl.lockf(untaken, fcntl.LOCK_EX)
+    index = int.from_bytes(os.pread(untaken, _NUMBER, 0), "little")
+    os.pwrite(untaken, _number(index + 1), 0)
+    fcntl.lockf(untaken, fcntl.LOCK_UN)
+    return index
 
 
 def _reply(worker: Child) -> list[T] | Exception:
@@ -87,51 +109,57 @@ def _reply(worker: Child) -> list[T] | Exception:
 
 
 def _work(
-    fd: int,
-    count: int,
-    render: Render,
+    turns: Callable[[int, int], None],
     report: Callable[[], Iterable[T]],
     tokens: list[tuple[int, int]],
     worker: int,
 ) -> Iterator[list[T]]:
-    """Render and write every slice of a worker that is a child; what it has to report."""
-    jobs = len(tokens)
-    turn, passing = tokens[worker][0], tokens[(worker + 1) % jobs][1]
+    """All that a worker does that is a child; what it has to report."""
+    turn, passing = tokens[worker][0], tokens[(worker + 1) % len(tokens)][1]
     for other, pair in enumerate(tokens):
         if other != worker:
             os.close(pair[0])
         if pair[1] != passing:
             os.close(pair[1])
     try:
-        _take_turns(fd, count, render, jobs, worker, turn, passing)
+        turns(turn, passing)
     except EOFError:
         yield []  # what matters is told by the one that is gone
     else:
         yield list(report())
 
 
-def _take_turns(fd: int, count: int, render: Render, jobs: int, worker: int, turn: int, passing: int) -> None:
-    """Render every ``jobs``-th slice from ``worker`` on and write it in turn. EOFError when the one before is gone.
+def _take_turns(fd: int, count: int, render: Render, untaken: int, turn: int, passing: int) -> None:
+    """Take slices by the file ``untaken`` until there are no more, render each and write it when its turn comes.
 
-    Who is early renders on: slices take different times, and so does a processor that others use as well.
+    EOFError when the process before this one is gone. What ``render`` raises is raised when that slice's turn comes:
+    what lies before it is not lost.
     """
-    rendered: deque[tuple[int, bytes]] = deque()
+    rendered: deque[tuple[int, bytes | Exception]] = deque()
 
-    def write(most: int) -> None:
-        """Write the slices whose turn has come; wait for it while there are more than ``most``."""
-        while rendered and (len(rendered) > most or select.select([turn], [], [], 0)[0]):
-            if not os.read(turn, 1):
-                raise EOFError("the worker before this one is gone")
-            index, data = rendered.popleft()
+    def hand_on() -> int:
+        """Wait for the token, write what is next as far as it is here, and pass the token on; the slice it names."""
+        token = os.read(turn, _NUMBER)
+        if not token:
+            raise EOFError("the process before this one is gone")
+        following = int.from_bytes(token, "little")
+        while rendered and rendered[0][0] == following:
+            data = rendered.popleft()[1]
+            if isinstance(data, Exception):
+                raise data
             write_all(fd, data)
-            if index + 1 < count:
-                os.write(passing, b"t")
+            following += 1
+        os.write(passing, _number(following))
+        return following
 
-    for index in range(worker, count, jobs):
+    following = 0
+    while (index := _take(untaken)) < count:
         try:
             rendered.append((index, render(index)))
-        except Exception:
-            write(0)  # what lies before the slice that fails is not lost
-            raise
-        write(_AHEAD)
-    write(0)
+        except Exception as error:
+            rendered.append((index, error))
+            break
+        while len(rendered) > _AHEAD or select.select([turn], [], [], 0)[0]:
+            following = hand_on()
+    while following < count:
+        following = hand_on()
