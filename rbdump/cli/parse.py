@@ -29,6 +29,9 @@ CHOOSING = options.CHOOSING
 OUTPUT = options.OUTPUT
 READING = options.READING
 
+_kept: list[rbdump.Trace] = []
+"""Until the process ends: to take a large trace apart, object by object, is one hundredth of a run."""
+
 
 def parse(
     region: options.Region,
@@ -187,6 +190,7 @@ def parse(
         uncommitted=uncommitted,
         jobs=jobs,
     )
+    _kept.append(trace)
     selection = rbdump.Selection(
         cpus=tuple(cpu or ()),
         events=tuple(event or ()),
