@@ -167,6 +167,17 @@ def test_an_event_that_recurs_with_a_period_is_looked_at() -> None:
     assert [(event.name, event.share) for event in fit.events] == [("sched:sched_switch", 1.0), ("kmem:kfree", 0.0)]
 
 
+def test_a_rare_event_among_many_records_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rbdump.events.score._ROWS", 64)
+    records = [Rec(300, 1, switch()), Rec(302, 1, execve())] * 2000
+    records[1], records[3001] = Rec(301, 1, kfree() + bytes(16)), Rec(301, 1, kfree())
+    assert [(event.name, event.records, event.share) for event in score(RIGHT, records).events] == [
+        ("sched:sched_switch", 2000, 1.0),
+        ("sched:sched_process_exec", 1998, 1.0),
+        ("kmem:kfree", 2, 0.5),
+    ]
+
+
 def test_big_endian_records() -> None:
     abi = Abi("big", 8)
     body = struct.pack(">QQ", 0x3FF_E012_3456, 0x1234)
