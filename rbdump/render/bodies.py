@@ -21,7 +21,7 @@ from rbdump.events.entries import Entries
 from rbdump.events.facts import Facts
 from rbdump.events.format import EventFormat
 from rbdump.events.printfmt import UnsupportedPrintFmt, compile_print_fmt
-from rbdump.events.rows import Memory
+from rbdump.events.rows import Memory, Rows
 from rbdump.findings import Finding, Severity
 from rbdump.render import devices, funcgraph, function, latency, prints, stacks, switches
 from rbdump.render.dynamic import eprobe_renderer, is_gone, probe_renderer, synthetic_renderer
@@ -125,12 +125,12 @@ class Bodies:
     def _group(
         self, event_id: int, entries: Entries, index: npt.NDArray[np.intp], leaf: npt.NDArray[np.int64] | None
     ) -> list[str]:
-        found = self._renderers.get(event_id)
-        if found is None:
-            found = self._renderers[event_id] = self._choose(event_id)
-        renderer, least = found
         group = Group(entries.rows(self._memory, index), entries, index, leaf)
         try:
+            found = self._renderers.get(event_id)
+            if found is None:
+                found = self._renderers[event_id] = self._choose(event_id, group.rows)
+            renderer, least = found
             return self._rendered(event_id, renderer, least, group)
         except (SourceError, ArithmeticError, LookupError, TypeError, ValueError) as error:
             # the rest of the trace must not suffer from one format that nobody thought of
@@ -159,8 +159,8 @@ class Bodies:
 
     # -- which renderer --------------------------------------------------------------------------------------------
 
-    def _choose(self, event_id: int) -> tuple[Renderer, int]:
-        """The renderer of an id, and the bytes that a record must have for it."""
+    def _choose(self, event_id: int, rows: Rows) -> tuple[Renderer, int]:
+        """The renderer of an id, of which ``rows`` come first, and the bytes that a record must have for it."""
         fmt = self._catalog.get(event_id)
         if fmt is None or (self._last_boot is not None and is_gone(fmt, self._facts)):
             return self._unknown(event_id), 0
@@ -170,7 +170,7 @@ class Bodies:
                 return (self._unknown(event_id), 0) if chosen is None else (chosen, _fixed_size(fmt))
             if self._prints_fields(fmt):
                 return fields_renderer(fmt, self._facts, self._raw_style), 0
-            return self._own(fmt), _fixed_size(fmt)
+            return self._own(fmt, rows), _fixed_size(fmt)
         except (UnsupportedPrintFmt, MissingField) as error:
             self._say(fmt, "print-fmt-unsupported", f"{error}; it is printed as its fields")
             return fields_renderer(fmt, self._facts, self._raw_style), 0
@@ -182,7 +182,7 @@ class Bodies:
             return False
         return fmt.id > self._catalog.numbering  # the first of all others is taken for one of ftrace's own
 
-    def _own(self, fmt: EventFormat) -> Renderer:
+    def _own(self, fmt: EventFormat, rows: Rows) -> Renderer:
         special: Renderer | None = None
         if fmt.system == "syscalls":
             special = syscall_renderer(fmt, self._style.syscalls)
@@ -194,7 +194,7 @@ class Bodies:
             return special
         if fmt.system == "eprobes":
             self._say(fmt, "eprobe-unknown", "the event it is attached to is not known (dynamic_events of tracefs)")
-        compiled = compile_print_fmt(fmt, self._stale)
+        compiled = compile_print_fmt(fmt, self._stale, rows)
         if compiled.notes:
             self._say(fmt, "print-fmt-incomplete", "; ".join(compiled.notes))
         return lambda group: bounded(compiled, group.rows)

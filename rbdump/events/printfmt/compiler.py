@@ -38,12 +38,15 @@ _LIMIT = 1 << 18
 _LINE_LIMIT = 1 << 16
 
 
-def compile_print_fmt(fmt: EventFormat, facts: Facts) -> PrintFmt:
-    """The renderer of a format's events. UnsupportedPrintFmt says why there is none."""
+def compile_print_fmt(fmt: EventFormat, facts: Facts, rows: Rows | None = None) -> PrintFmt:
+    """The renderer of a format's events. UnsupportedPrintFmt says why there is none.
+
+    ``rows``: those that it will render first; what repeats in them is remembered from the beginning.
+    """
     if len(fmt.print_fmt) > _LIMIT:
         raise UnsupportedPrintFmt(f"the print fmt has {len(fmt.print_fmt)} characters")
     try:
-        return PrintFmt(fmt, facts)
+        return PrintFmt(fmt, facts, rows)
     except RecursionError:
         raise UnsupportedPrintFmt("the print fmt is nested too deeply") from None
 
@@ -51,7 +54,7 @@ def compile_print_fmt(fmt: EventFormat, facts: Facts) -> PrintFmt:
 class PrintFmt:
     """Renders ``name: body`` lines, newline included, of the records of one event."""
 
-    def __init__(self, fmt: EventFormat, facts: Facts) -> None:
+    def __init__(self, fmt: EventFormat, facts: Facts, rows: Rows | None = None) -> None:
         fmt = replace(fmt, fields=tuple(placed(fmt.fields)))
         self._fmt = fmt
         self._fixed = max((field.offset + field.size for field in (*fmt.common_fields, *fmt.fields)), default=0)
@@ -78,8 +81,9 @@ class PrintFmt:
         """The generated source, for people."""
         self.notes: tuple[str, ...] = ()
         """What is rendered less well than the kernel would, each in one sentence; for a finding."""
-        self._learned = False
-        self._render = self._generate([Segment(tuple(self._parts))])
+        segments = self._learn(rows) if rows is not None else None
+        self._learned = segments is not None
+        self._render = self._generate(segments or [Segment(tuple(self._parts))])
 
     def __call__(self, rows: Rows) -> list[str]:
         """The line of each row; ``(record too short)`` for one that cannot hold the fixed fields."""
@@ -87,14 +91,20 @@ class PrintFmt:
             return []
         if rows.length.min() < self._fixed:
             return self._render_long_ones(rows)
-        if not self._learned and len(rows) >= _LEARN:
-            self._learned = True
-            fields = {f.name: f for f in (*self._fmt.common_fields, *self._fmt.fields)}
-            segments = choose_segments(self._parts, fields, rows)
-            if any(segment.span is not None for segment in segments):
+        if not self._learned:
+            segments = self._learn(rows)
+            self._learned = segments is not None
+            if segments is not None and any(segment.span is not None for segment in segments):
                 self._render = self._generate(segments)
         with np.errstate(all="ignore"):
             return self._render(rows)
+
+    def _learn(self, rows: Rows) -> list[Segment] | None:
+        """How the line falls into segments; None where these rows are too few, or too short, to tell."""
+        if len(rows) < _LEARN or rows.length.min() < self._fixed:
+            return None
+        fields = {f.name: f for f in (*self._fmt.common_fields, *self._fmt.fields)}
+        return choose_segments(self._parts, fields, rows)
 
     def _render_long_ones(self, rows: Rows) -> list[str]:
         lines = [f"{self._fmt.name}: (record too short)\n"] * len(rows)

@@ -52,14 +52,11 @@ def unescape(text: str) -> str:
 def tokenize(text: str) -> list[Token]:
     """All tokens of ``text``, closed by an ``end`` token. Raises UnsupportedPrintFmt."""
     tokens: list[Token] = []
-    position = 0
-    while found := _TOKEN.match(text, position):
+    for found in _TOKEN.finditer(text):
         kind: Any = found.lastgroup
-        begin, position = found.span(kind)
-        word = found[kind]
+        begin, word = found.start(kind), found[kind]
         if kind in ("string", "char"):  # without their quotes
             begin = found.start("prefix") if found["prefix"] else begin - 1
-            position += 1
             word = unescape(word)
         elif kind == "bad":
             raise UnsupportedPrintFmt(f"{text[begin : begin + 12]!r} at column {begin} is no C token")

@@ -8,14 +8,16 @@ row costs one look-up instead of every conversion. The table never changes what 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from types import NoneType
 from typing import Any
 
 import numpy as np
 
 from rbdump.events.format import Field
 from rbdump.events.printfmt import nodes as n
+from rbdump.events.printfmt.ctype import CType
 from rbdump.events.printfmt.template import Conversion
 from rbdump.events.rows import Rows
 
@@ -26,6 +28,8 @@ _TABLE_LIMIT = 1 << 14
 _SAMPLE = 2048
 _INTEGERS = (1, 2, 4, 8)
 _DYNAMIC = ("__get_", "__print_dynamic", "__print_stacktrace")
+_CONSTANT = frozenset({n.Number, n.String, CType, str, int, NoneType})
+"""What a syntax tree is made of and reads nothing of a record: most of a table of flags."""
 
 Span = tuple[int, int]
 Part = str | tuple[Conversion, tuple[n.Node, ...]]
@@ -42,6 +46,8 @@ class Segment:
 
 def _fields_of(node: object, found: set[str]) -> bool:
     """Collect the fields that an expression reads; False when it reads more of the record than fixed fields."""
+    if type(node) in _CONSTANT:
+        return True
     if isinstance(node, n.Member) and isinstance(node.of, n.Ident) and node.of.name in n.RECORD:
         found.add(node.name)
         return True
@@ -53,8 +59,8 @@ def _fields_of(node: object, found: set[str]) -> bool:
         found.add("common_flags")
     if isinstance(node, tuple):
         return all(_fields_of(item, found) for item in node)
-    members = getattr(type(node), "__dataclass_fields__", None)
-    return members is None or all(_fields_of(getattr(node, name), found) for name in members)
+    members: Iterable[str] = getattr(type(node), "__dataclass_fields__", ())
+    return all(_fields_of(getattr(node, name), found) for name in members)
 
 
 def span_of(part: Part, fields: dict[str, Field]) -> Span | None:
