@@ -28,15 +28,14 @@ class Catalog:
         """Broken formats, each said once, when it was first asked for."""
         self._formats: dict[int, EventFormat | None] = {}
         self._ids: dict[tuple[str, str], int] = {}
+        taken: set[int] = set()
         for source in self.sources:
             for key, event_id in source.names().items():
                 # A name counts only where its id is not another event of a source before.
-                if key not in self._ids and self._owner(event_id) is source:
-                    self._ids[key] = event_id
+                if event_id not in taken:
+                    self._ids.setdefault(key, event_id)
+            taken.update(source)
         self._reasons: dict[int, str] = {}
-
-    def _owner(self, event_id: int) -> FormatTexts | None:
-        return next((source for source in self.sources if event_id in source), None)
 
     def get(self, event_id: int) -> EventFormat | None:
         """The format of an id; None when no source has it, or all that have it are broken (then `findings` tell)."""

@@ -228,7 +228,7 @@ def _infer_boot(entries: Entries, catalog: Catalog, memory: Memory, names: _Name
     row_pid = entries.pid if good.all() else np.where(good, entries.pid, 0)
     pid_count = int(row_pid.max(initial=0)) + 1
     seen = _Observations(names, pid_count)
-    formats = catalog.parsed(np.flatnonzero(np.bincount(entries.id, minlength=1)).tolist())
+    formats = catalog.parsed(np.flatnonzero(entries.counts()).tolist())
     pairs = [(event_id, pair) for event_id, fmt in formats.items() for pair in _pairs(fmt)]
 
     def visit(event_id: int, pair: _Pair, add: Visit, only: npt.NDArray[np.bool_] | None) -> None:
@@ -268,12 +268,11 @@ def _infer_boot(entries: Entries, catalog: Catalog, memory: Memory, names: _Name
 def infer_comms(entries: Entries, catalog: Catalog, memory: Memory) -> TaskNames:
     """Names that the events themselves tell; ``<...>`` where none does. Each boot's rows are looked at on their own."""
     names = _Names()
-    epochs = np.flatnonzero(np.bincount(entries.records.epoch, minlength=1)).tolist()
-    if len(epochs) <= 1:
+    if not entries.records.epoch.any():
         index = _infer_boot(entries, catalog, memory, names)
     else:
         index = np.zeros(len(entries), np.int32)
-        for epoch in epochs:
+        for epoch in np.unique(entries.records.epoch).tolist():
             chosen = np.flatnonzero(entries.records.epoch == epoch)
             index[chosen] = _infer_boot(entries.select(chosen), catalog, memory, names)
     _special(entries.pid, index)

@@ -6,7 +6,7 @@ The eight bytes are the same in every kernel that has persistent buffers: u16 ty
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -33,21 +33,24 @@ class Entries:
     preempt_count: npt.NDArray[np.uint8]
     """Preempt depth in the low nibble, migrate-disable depth in the high one."""
     pid: npt.NDArray[np.int32]
+    _counts: npt.NDArray[np.int64] | None = field(default=None, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.id)
 
     def select(self, rows: npt.NDArray[Any] | slice) -> Entries:
         """The rows that a mask, an index array or a slice chooses, in that order."""
-        columns = (getattr(self, column.name)[rows] for column in fields(self)[1:])
-        return Entries(self.records.select(rows), *columns)
+        return Entries(
+            self.records.select(rows), self.id[rows], self.flags[rows], self.preempt_count[rows], self.pid[rows]
+        )
 
     def counts(self) -> npt.NDArray[np.int64]:
-        """How many rows each event id has, by id."""
-        counts = np.zeros(1 << 16, np.int64)
-        for begin in range(0, len(self), len(counts)):  # all at once would need eight bytes more for each row
-            counts += np.bincount(self.id[begin : begin + len(counts)], minlength=len(counts))
-        return counts
+        """How many rows each event id has, by id; counted once."""
+        if self._counts is None:
+            self._counts = counts = np.zeros(1 << 16, np.int64)
+            for begin in range(0, len(self), len(counts)):  # all at once would need eight bytes more for each row
+                counts += np.bincount(self.id[begin : begin + len(counts)], minlength=len(counts))
+        return self._counts
 
     def rows(self, memory: Memory, rows: npt.NDArray[Any] | slice = slice(None)) -> Rows:
         """Where the payloads of the chosen rows lie; all of them must be rows of one event to gather its fields."""

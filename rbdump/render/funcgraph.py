@@ -44,10 +44,10 @@ def fold_funcgraph(
 
     Over the whole table, in its order, before anything is left out of it.
     """
+    if exit_fmt is None or not (entries.id == exit_fmt.id).any():  # columns of one value take no memory
+        return Fold(np.broadcast_to(np.int64(-1), len(entries)), np.broadcast_to(np.True_, len(entries)))
     leaf = np.full(len(entries), -1, np.int64)
     keep = np.ones(len(entries), np.bool_)
-    if exit_fmt is None or not (entries.id == exit_fmt.id).any():
-        return Fold(leaf, keep)
     func = {fmt.id: field_named(fmt, "func") for fmt in (*entry_fmts, exit_fmt)}
     order = np.argsort(entries.records.cpu, kind="stable")
     here, after = order[:-1], order[1:]
