@@ -89,7 +89,7 @@ def open(
     options = WalkOptions(offset, strict, policy, uncommitted)
     walk = walk_beside(path, options, words=bool(kallsyms or images)) if jobs > 1 else None
 
-    from rbdump.analysis.sources import Sources, read_early
+    from rbdump.analysis.sources import EarlyFiles, Sources
     from rbdump.analysis.trace import Trace
     from rbdump.analysis.walking import walk_dump
 
@@ -108,8 +108,8 @@ def open(
         return Trace(walk_dump(path, options), sources)
     import rbdump.analysis.printing  # noqa: F401  while the other process walks
 
-    files = read_early(sources)
-    return Trace(walk(), sources, files)
+    early = EarlyFiles(sources)
+    return Trace(walk(early.parse), sources, early.files)
 
 
 def _paths(given: Path | Sequence[Path]) -> tuple[str, ...]:

@@ -3,18 +3,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
+
+from rbdump.abi import Abi
 
 if TYPE_CHECKING:
     from rbdump.analysis.images import ReadImage
     from rbdump.events.tracefs import Tracefs
     from rbdump.symbols.verify import SymbolList
 
-__all__ = ["SourceFiles", "Sources", "read_early", "read_files"]
+__all__ = ["EarlyFiles", "SourceFiles", "Sources", "read_files"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,20 +82,34 @@ def read_files(sources: Sources) -> SourceFiles:
     return SourceFiles(copies, listed, images)
 
 
-def read_early(sources: Sources) -> Callable[[], SourceFiles]:
-    """Read them now; the function that is returned gives them, or raises what reading them raised.
+class EarlyFiles:
+    """The sources, read before they are wanted.
 
-    A pipe among them may keep its reader waiting for ever: then it is that function which reads, when it is called.
+    A pipe among them may keep its reader waiting for ever: then they are read when they are wanted.
     """
-    paths = (*sources.tracefs, *sources.vmlinux, *filter(None, [sources.kallsyms]))
-    if not all(os.path.isfile(path) or os.path.isdir(path) for path in paths):
-        return partial(read_files, sources)
-    try:
-        files = read_files(sources)
-    except Exception as error:
-        return partial(_fail, error)
-    return lambda: files
 
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+        self._files: SourceFiles | None = None
+        self._error: Exception | None = None
+        paths = (*sources.tracefs, *sources.vmlinux, *filter(None, [sources.kallsyms]))
+        if all(os.path.isfile(path) or os.path.isdir(path) for path in paths):
+            try:
+                self._files = read_files(sources)
+            except Exception as error:
+                self._error = error
 
-def _fail(error: Exception) -> SourceFiles:
-    raise error
+    def files(self) -> SourceFiles:
+        """What was read; raises what reading raised."""
+        if self._error is not None:
+            raise self._error
+        return self._files or read_files(self._sources)
+
+    def parse(self, abi: Abi, event_ids: Iterable[int]) -> None:
+        """Parse the formats of events that a region seems to hold; what is wrong with one is said later."""
+        from rbdump.events.printfmt import parse_ahead
+
+        copies = self._files.copies if self._files is not None else ()
+        for event_id, copy in itertools.product(event_ids, copies):
+            with contextlib.suppress(Exception):
+                parse_ahead(copy.formats[event_id], abi)

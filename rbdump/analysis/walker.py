@@ -22,7 +22,9 @@ from rbdump.errors import OutputError
 from rbdump.memoryfile import Identity, map_identified, memory_file
 
 if TYPE_CHECKING:
-    from rbdump.analysis.walking import Walk
+    from rbdump.analysis.walking import Prepare, Walk
+
+    Receive = Callable[..., Walk]
 
 __all__ = ["dismiss_walker", "start_walker", "walk_beside"]
 
@@ -52,7 +54,7 @@ class _Walker:
             path, identity, options, words = pickle.load(self._orders)
             yield from send_walk(path, identity, options, words, self._store, self._columns)
 
-    def walk(self, path: str, dump: mmap, identity: Identity, options: WalkOptions, words: bool) -> Callable[[], Walk]:
+    def walk(self, path: str, dump: mmap, identity: Identity, options: WalkOptions, words: bool) -> Receive:
         """Give the order to walk ``dump``, which was mapped by that path; waiting for it is `receive_walk`."""
         with self._orders, self._order:
             write_all(self._order.fileno(), pickle.dumps((path, identity, options, words)))
@@ -63,12 +65,14 @@ class _Walker:
         self._child.dismiss()
         self._files.close()
 
-    def _receive(self, path: str, dump: mmap, options: WalkOptions, words: bool) -> Walk:
+    def _receive(
+        self, path: str, dump: mmap, options: WalkOptions, words: bool, prepare: Prepare | None = None
+    ) -> Walk:
         from rbdump.analysis.walking import receive_walk
 
         with self._files:
             try:
-                return receive_walk(self._child, path, dump, options, words, self._store, self._columns)
+                return receive_walk(self._child, path, dump, options, words, self._store, self._columns, prepare)
             except OSError as error:
                 raise OutputError(f"cannot use a process for --jobs: {error.strerror}; try without it") from error
 
@@ -91,11 +95,11 @@ def dismiss_walker() -> None:
         walker.dismiss()
 
 
-def walk_beside(path: str, options: WalkOptions, *, words: bool = False) -> Callable[[], Walk]:
+def walk_beside(path: str, options: WalkOptions, *, words: bool = False) -> Receive:
     """Begin `walk_dump` in another process; the function that is returned waits for it, and raises what it raised.
 
-    ``words``: that `Walk.words` will be wanted. What is no plain file can be read once only: that function then reads
-    and walks it itself. OutputError when the system refuses the process.
+    It may be given a `Prepare`. ``words``: that `Walk.words` will be wanted. What is no plain file can be read once
+    only: that function then reads and walks it itself. OutputError when the system refuses the process.
     """
     global _early
     found = _plain_file(path)
@@ -123,7 +127,7 @@ def _plain_file(path: str) -> tuple[mmap, Identity] | None:
     return None
 
 
-def _walk_here(path: str, options: WalkOptions) -> Walk:
+def _walk_here(path: str, options: WalkOptions, _: Prepare | None = None) -> Walk:
     from rbdump.analysis.walking import walk_dump
 
     return walk_dump(path, options)

@@ -17,10 +17,11 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from rbdump.abi import Abi
 from rbdump.analysis.child import Child
 from rbdump.analysis.walkoptions import WalkOptions
 from rbdump.errors import NotARegionError, UsageError
-from rbdump.events.entries import Entries, gather_entries
+from rbdump.events.entries import Entries, gather_entries, swept_ids
 from rbdump.events.rows import Memory
 from rbdump.findings import Finding, Severity
 from rbdump.inputs import Input, describe, load_input, map_file
@@ -30,16 +31,20 @@ from rbdump.ring import (
     POLICIES,
     RecordTable,
     Region,
+    Sweep,
     default_policy,
     open_region,
-    walk_region,
+    show_records,
+    sweep,
     walk_uncommitted,
 )
 from rbdump.symbols.words import KernelWords, kernel_words
 
-__all__ = ["Walk", "receive_walk", "send_walk", "walk_dump"]
+__all__ = ["Prepare", "Walk", "receive_walk", "send_walk", "walk_dump"]
 
 _ALIGN = 64
+Prepare = Callable[[Abi, list[int]], None]
+"""Is given the ABI and the `swept_ids` of a region while another process goes on with its walk."""
 
 
 @dataclass(slots=True)
@@ -68,10 +73,16 @@ class Walk:
         return self._words
 
 
-def walk_dump(
+def walk_dump(path: str, options: WalkOptions, raw: npt.NDArray[np.uint8] | None = None) -> Walk:
+    """Open a dump and walk its region; ``raw`` as `load_input` takes it."""
+    source, region = _open_dump(path, options, raw=raw)
+    return _show(source, sweep(region), options)
+
+
+def _open_dump(
     path: str, options: WalkOptions, store: BinaryIO | None = None, raw: npt.NDArray[np.uint8] | None = None
-) -> Walk:
-    """Open a dump and walk its region; ``store`` and ``raw`` as `load_input` takes them."""
+) -> tuple[Input, Region]:
+    """``store`` and ``raw`` as `load_input` takes them."""
     if options.policy not in (None, *POLICIES):
         raise UsageError(f"{options.policy!r} is no policy of --strict; there are {', '.join(POLICIES)}")
     source = load_input(path, store=store, raw=raw)
@@ -84,7 +95,12 @@ def walk_dump(
         offsets += " and perhaps more" if len(region.other_regions) == MAX_OTHER_REGIONS else ""
         message = f"there are further regions in this input, at {offsets} (--offset opens another)"
         region.findings.append(Finding(Severity.WARNING, "other-regions", message, offset=region.other_regions[0]))
-    records = walk_region(region, policy=options.policy or (default_policy(region) if options.strict else None))
+    return source, region
+
+
+def _show(source: Input, swept: Sweep, options: WalkOptions) -> Walk:
+    region = swept.region
+    records = show_records(swept, policy=options.policy or (default_policy(region) if options.strict else None))
     if options.uncommitted:
         records = RecordTable.concatenate([records, walk_uncommitted(region)])
     return Walk(source, region, records)
@@ -93,7 +109,7 @@ def walk_dump(
 def send_walk(
     path: str, identity: Identity, options: WalkOptions, words: bool, store: BinaryIO, columns: BinaryIO
 ) -> Iterator[Any]:
-    """`walk_dump`, and the words of its `Walk` if they are wanted, as `receive_walk` takes them from a `Child`.
+    """`swept_ids`, `walk_dump`, and the words if they are wanted, as `receive_walk` takes them from a `Child`.
 
     ``store`` receives what is decompressed, ``columns`` the arrays of the walk. A path that names another file than
     ``identity`` by now gives None.
@@ -106,7 +122,10 @@ def send_walk(
     if found != identity:
         yield None
         return
-    walk = walk_dump(path, options, store, np.frombuffer(dump, np.uint8))
+    source, region = _open_dump(path, options, store, np.frombuffer(dump, np.uint8))
+    swept = sweep(region)
+    yield region.abi, swept_ids(swept)
+    walk = _show(source, swept, options)
     walk.entries()
     buffers: list[pickle.PickleBuffer] = []
     answer = BytesIO()
@@ -117,15 +136,24 @@ def send_walk(
 
 
 def receive_walk(
-    child: Child, path: str, dump: mmap.mmap, options: WalkOptions, words: bool, store: BinaryIO, columns: BinaryIO
+    child: Child,
+    path: str,
+    dump: mmap.mmap,
+    options: WalkOptions,
+    words: bool,
+    store: BinaryIO,
+    columns: BinaryIO,
+    prepare: Prepare | None = None,
 ) -> Walk:
     """What `send_walk` sends of ``dump``; walks it here if that process did not see the same file."""
-    reply = child.receive()
+    first = child.receive()
     raw = np.frombuffer(dump, np.uint8)
-    if reply is None:
+    if first is None:
         child.close()
         return walk_dump(path, options, raw=raw)
-    answer, parts = reply
+    if prepare is not None:
+        prepare(*first)
+    answer, parts = child.receive()
     data = map_file(store) if os.fstat(store.fileno()).st_size else raw
     shared = map_file(columns, mmap.ACCESS_COPY)
     walk: Walk = _Reader(answer, data, [shared[begin:end] for begin, end in parts]).load()

@@ -15,11 +15,13 @@ import numpy.typing as npt
 from rbdump.events.rows import Memory, Rows
 from rbdump.findings import Finding, Severity
 from rbdump.ring.records import TRACE_ENTRY_SIZE, RecordTable
+from rbdump.ring.sweep import Sweep
 
-__all__ = ["PID_MAX_LIMIT", "Entries", "gather_entries"]
+__all__ = ["PID_MAX_LIMIT", "Entries", "gather_entries", "swept_ids"]
 
 PID_MAX_LIMIT = 1 << 22
 """No pid is larger (on 64 bit); what is above is damage."""
+_ID_STEP = 32
 
 
 @dataclass(slots=True)
@@ -90,3 +92,11 @@ def gather_entries(records: RecordTable, memory: Memory) -> tuple[Entries, list[
         raw["pid"].astype(np.int32),
     )
     return entries, findings
+
+
+def swept_ids(swept: Sweep) -> list[int]:
+    """Ids of most events of a region, and perhaps a few others: from one of some records, which have no order yet."""
+    words = [swept.words.take(payload) for _, _, _, payload, _, _ in swept.walked.steps[::_ID_STEP]]
+    first = np.concatenate([np.empty(0, np.uint32), *words])
+    counts = np.bincount(first >> np.uint32(16) if swept.words.big else first & np.uint32(0xFFFF), minlength=1)
+    return np.flatnonzero(counts > 1).tolist()

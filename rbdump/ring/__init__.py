@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-from rbdump.ring.decode import walk_region
+from rbdump.ring.decode import show_records, walk_region
 from rbdump.ring.open import MAX_OTHER_REGIONS, find_regions, open_region
 from rbdump.ring.records import RecordState, RecordTable
 from rbdump.ring.region import CpuBuffer, Region, ScratchModule
 from rbdump.ring.strict import POLICIES, Policy, default_policy
 from rbdump.ring.subbufs import Subbufs, SubbufState
+from rbdump.ring.sweep import Sweep, sweep
 from rbdump.ring.uncommitted import walk_uncommitted
 
 __all__ = [
@@ -22,9 +23,12 @@ __all__ = [
     "ScratchModule",
     "SubbufState",
     "Subbufs",
+    "Sweep",
     "default_policy",
     "find_regions",
     "open_region",
+    "show_records",
+    "sweep",
     "walk_region",
     "walk_uncommitted",
 ]

@@ -20,23 +20,28 @@ from rbdump.ring.strict import Policy, strict_order
 from rbdump.ring.subbufs import SubbufState
 from rbdump.ring.sweep import Sweep, sweep
 
-__all__ = ["walk_region"]
+__all__ = ["show_records", "walk_region"]
 
 Ints = npt.NDArray[np.int64]
 Stamps = npt.NDArray[np.uint64]
 
 
 def walk_region(region: Region, *, policy: Policy | None = None) -> RecordTable:
-    """All records of ``region``, merged in the kernel's order; fills the columns of each CPU's `Subbufs`.
+    """All records of ``region``: those of `show_records`."""
+    return show_records(sweep(region), policy=policy)
+
+
+def show_records(swept: Sweep, *, policy: Policy | None = None) -> RecordTable:
+    """All records of a region, merged in the kernel's order; fills the columns of each CPU's `Subbufs`. Once a sweep.
 
     ``policy`` None shows all that can be decoded; a name shows what a kernel with that policy would show after a
     reboot (`default_policy` chooses by layout). Only then are two boots in one ring mixed, as the kernel mixes them.
 
     Findings are added to ``region.findings``, each one once.
     """
+    region = swept.region
     for cpu in region.cpus:
         _reset(cpu)
-    swept = sweep(region)
     findings: list[Finding] = []
     for number in range(len(region.cpus)):
         findings += check_subbufs(swept, number)

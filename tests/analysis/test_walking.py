@@ -18,11 +18,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from rbdump.abi import Abi
 from rbdump.analysis import walker, walking
 from rbdump.analysis.walker import start_walker, walk_beside
 from rbdump.analysis.walking import Walk, walk_dump
 from rbdump.analysis.walkoptions import WalkOptions
 from rbdump.errors import InputError, NotARegionError, OutputError
+from rbdump.ring import walk_region
 from tests.conftest import SAMPLES
 from tests.ringwriter import RegionWriter
 
@@ -60,6 +62,17 @@ def test_another_process_finds_the_same(plain: Path, options: WalkOptions, compr
     assert here.source.compression == there.source.compression
 
 
+@pytest.mark.parametrize("sample", ["7.3.4-consumed", "s390x-6.12.107-sched", "armhf-6.12.107-sched"])
+def test_it_tells_early_which_events_there_are(sample: str) -> None:
+    told: list[tuple[Abi, list[int]]] = []
+    walk = walk_beside(str(SAMPLES / sample / "region.bin.xz"), WalkOptions())(lambda abi, ids: told.append((abi, ids)))
+    ((abi, ids),) = told
+    counts = walk.entries()[0].counts()
+    assert abi == walk.region.abi
+    assert {*np.flatnonzero(counts > len(walk.records) // 20).tolist()} <= {*ids}
+    assert len(ids) < 100
+
+
 def test_a_column_of_zeros_takes_no_memory_in_either_process(plain: Path) -> None:
     for walk in (walk_dump(str(plain), WalkOptions()), walk_beside(str(plain), WalkOptions())()):
         assert walk.records.lost.strides == (0,)
@@ -70,7 +83,7 @@ def test_a_column_of_zeros_takes_no_memory_in_either_process(plain: Path) -> Non
 def test_its_arrays_can_be_written_as_those_of_this_process(plain: Path) -> None:
     walk = walk_beside(str(plain), WalkOptions())()
     before = columns(walk)
-    assert len(walking.walk_region(walk.region)) == len(walk.records)
+    assert len(walk_region(walk.region)) == len(walk.records)
     assert columns(walk) == before
 
 
@@ -160,7 +173,8 @@ def test_a_pipe_is_walked_here(plain: Path) -> None:
         os._exit(0)
     os.close(writer)
     walk = walk_beside(f"/dev/fd/{reader}", WalkOptions())
-    assert columns(walk()) == columns(walk_dump(str(plain), WalkOptions()))
+    there = walk(lambda *_: pytest.fail("nothing is told early"))
+    assert columns(there) == columns(walk_dump(str(plain), WalkOptions()))
     os.close(reader)
     os.waitpid(pid, 0)
 

@@ -152,8 +152,8 @@ _LONG = {
 
 
 @cache
-def _names(long_size: int, page_size: int | None) -> dict[str, CType]:
-    """All types by name; ``page_size`` is sizeof(struct page) where it is known."""
+def _names(long_size: int, page_size: int) -> dict[str, CType]:
+    """All types by name; ``page_size`` is sizeof(struct page)."""
     names: dict[str, CType] = {
         "void": CType("void", 0),
         "bool": CType("bool", 1),
@@ -172,8 +172,7 @@ def _names(long_size: int, page_size: int | None) -> dict[str, CType]:
             names[f"{prefix}{8 * size}"] = CType("int", size, True)
         names[f"uint{8 * size}_t"] = CType("int", size, False)
         names[f"int{8 * size}_t"] = CType("int", size, True)
-    # struct page is 64 bytes on the 64-bit and 32 bytes on the 32-bit kernels that do not add debug members
-    names["struct page"] = CType("struct", page_size or 8 * long_size, name="struct page")
+    names["struct page"] = CType("struct", page_size, name="struct page")
     return names
 
 
@@ -182,7 +181,8 @@ class TypeTable:
 
     def __init__(self, abi: Abi, page_size: int | None = None) -> None:
         self.long_size = abi.long_size
-        names = _names(abi.long_size, page_size)
+        # struct page is 64 bytes on the 64-bit and 32 bytes on the 32-bit kernels that do not add debug members
+        names = _names(abi.long_size, page_size or 8 * abi.long_size)
         self.names = names
         self.int = names["int"]
         self.unsigned = names["unsigned"]
@@ -192,6 +192,12 @@ class TypeTable:
         self.u64 = names["u64"]
         self.char = names["char"]
         self.void = names["void"]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TypeTable) and self.names is other.names
+
+    def __hash__(self) -> int:
+        return id(self.names)
 
     def get(self, name: str) -> CType | None:
         """The type called ``name`` (qualifiers removed, words joined by one blank), None when unknown."""

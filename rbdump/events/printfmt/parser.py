@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
+from functools import lru_cache
 
 from rbdump.events.printfmt import nodes as n
 from rbdump.events.printfmt.ctype import CType, TypeTable
@@ -229,8 +230,9 @@ class Parser(DeclarationParser):
         return n.Number(value & (1 << 64) - 1, types.u64)
 
 
+@lru_cache(1024)
 def parse_print_fmt(text: str, types: TypeTable) -> tuple[str, tuple[n.Node, ...]]:
-    """The template and the arguments of a print fmt. Raises UnsupportedPrintFmt."""
+    """The template and the arguments of a print fmt, parsed once. Raises UnsupportedPrintFmt."""
     try:
         return _parse(text, types)
     except UnsupportedPrintFmt:
