@@ -18,6 +18,7 @@ FLOORS = [
     "memoryfile",
     "inputs",
     "memo",
+    "distinct",
     "ring",
     "kernel",
     "symbols",

@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from rbdump.analysis.placing import OpenedImage, PlacedImage, open_image, place_image
+from rbdump.distinct import distinct
 from rbdump.errors import SourceError
 from rbdump.events.entries import Entries
 from rbdump.events.facts import Prototypes
@@ -189,10 +190,10 @@ def _types(image: KernelImage) -> TypeSource | None:
 
 def _unknown_events(entries: Entries, memory: Memory, known: list[FormatTexts], first_id: int) -> list[UnknownEvent]:
     found = []
-    for event_id in np.unique(entries.id[entries.id >= first_id]).tolist():
+    for event_id in distinct(entries.id[entries.id >= first_id]).tolist():
         if any(event_id in texts for texts in known):
             continue
         rows = entries.rows(memory, np.flatnonzero(entries.id == event_id))
         samples = tuple(rows.payload(row) for row in range(min(len(rows), SAMPLES)))
-        found.append(UnknownEvent(event_id, tuple(np.unique(rows.length).tolist()), samples))
+        found.append(UnknownEvent(event_id, tuple(distinct(rows.length).tolist()), samples))
     return found

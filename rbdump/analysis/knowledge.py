@@ -110,14 +110,14 @@ class _Gatherer:
         texts = [self.without_contradicted(source) for source in texts]
         if images is not None:
             texts += images.module_formats(self.entries, self.memory, texts)
-        # after the formats: with --jobs the words that this asks for are still being gathered
-        table = self.symbols() if self.files.listed is not None else images.table if images is not None else None
-        if table is not None:
-            table.assume_page_size(region.subbuf_size)  # of a buffer in reserved memory sub-buffers are pages
         numbering = choose_numbering(region.abi, region.layout.name, texts, self.entries)
         catalog = Catalog([*texts, builtin_formats(region.abi, numbering, self.entries, self.memory)], numbering)
         in_ns = clock_counts_ns(clock)
         variables = infer_variables(self.entries, self.memory, catalog.get, in_ns=in_ns)
+        # last: with --jobs the words that this asks for are still being gathered
+        table = self.symbols() if self.files.listed is not None else images.table if images is not None else None
+        if table is not None:
+            table.assume_page_size(region.subbuf_size)  # of a buffer in reserved memory sub-buffers are pages
         facts = Facts(
             region.abi,
             Symbolizer(table, region.abi),

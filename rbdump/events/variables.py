@@ -14,6 +14,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from rbdump.distinct import distinct
 from rbdump.events.entries import Entries
 from rbdump.events.format import EventFormat
 from rbdump.events.rows import Memory
@@ -63,7 +64,7 @@ def infer_page_base(fmt: EventFormat, entries: Entries, rows: npt.NDArray[np.int
     frames = of.integers(pfn.offset, long_size, signed=False).astype(np.uint64)
     valid = (addrs != 0) & (frames < np.uint64(1 << 52))
     addrs, frames = addrs[valid], frames[valid]
-    if len(np.unique(frames)) < 2:
+    if len(distinct(frames)) < 2:
         return {}
     default = 64 if long_size == 8 else 32
     for size in (default, *(s for s in range(32, 129, long_size) if s != default)):

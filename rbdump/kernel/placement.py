@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rbdump.abi import Abi
+from rbdump.distinct import distinct
 from rbdump.kernel.files.relocations import apply_rela, find_rela
 from rbdump.kernel.memory import Segment
 from rbdump.kernel.symboldata import Names
@@ -115,7 +116,7 @@ def _vote(data: Octets, tables: Tables, rela: Octets) -> int | None:
             return None
         low = int(symbols[0])
         begin = max(0, low - len(data)) // _STEP * _STEP
-        pointers = np.unique(pointers[(pointers >= np.uint64(begin)) & (pointers < np.uint64(low) + size)])
+        pointers = distinct(pointers[(pointers >= np.uint64(begin)) & (pointers < np.uint64(low) + size)])
         if len(pointers) < _MIN_POINTERS:
             return None
     if low - begin > _MAX_CANDIDATES * _STEP:
@@ -138,7 +139,7 @@ def _vote(data: Octets, tables: Tables, rela: Octets) -> int | None:
 
 def _densest(pointers: npt.NDArray[np.uint64], size: np.uint64) -> npt.NDArray[np.uint64]:
     """The most different pointers that one range of ``size`` bytes holds, sorted."""
-    pointers = np.unique(pointers)
+    pointers = distinct(pointers)
     if not len(pointers):
         return pointers
     inside = np.searchsorted(pointers, pointers + size, side="left") - np.arange(len(pointers))

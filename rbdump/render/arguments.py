@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rbdump.distinct import distinct
 from rbdump.events.facts import Facts
 from rbdump.events.format import EventFormat
 from rbdump.events.rows import Rows
@@ -45,7 +46,7 @@ def arguments_renderer(fmt: EventFormat, facts: Facts, func: int) -> Callable[[R
     def render(rows: Rows) -> list[str]:
         texts = [""] * len(rows)
         words = (rows.length - begin) // size
-        for count in np.unique(words[words >= _MAX_ARGS]).tolist():
+        for count in distinct(words[words >= _MAX_ARGS]).tolist():
             at = np.flatnonzero(words == count)
             chosen = rows.select(at)
             funcs = chosen.integers(func, size, signed=False).tolist()

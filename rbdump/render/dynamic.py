@@ -15,6 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from rbdump.distinct import distinct
 from rbdump.events.catalog import Catalog
 from rbdump.events.facts import Facts
 from rbdump.events.format import EventFormat, Field
@@ -95,7 +96,7 @@ class _ProbeArgs:
         if not faults.any():
             return [line[cut:] for line in self._compiled[0](rows)]
         texts = [""] * len(rows)
-        for value in np.unique(faults).tolist():
+        for value in distinct(faults).tolist():
             chosen = np.flatnonzero(faults == value)
             for row, line in zip(chosen.tolist(), self._compile(value)(rows.select(chosen)), strict=True):
                 texts[row] = line[cut:]

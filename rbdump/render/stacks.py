@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from rbdump.distinct import distinct
 from rbdump.events.facts import Facts
 from rbdump.events.format import EventFormat
 from rbdump.memo import Memo
@@ -35,7 +36,7 @@ def kernel_stack_renderer(fmt: EventFormat, facts: Facts) -> Renderer:
     def render(group: Group) -> list[str]:
         texts = [""] * len(group)
         counts = np.maximum((group.rows.length - caller.offset) // size, 0)
-        for count in np.unique(counts).tolist():
+        for count in distinct(counts).tolist():
             chosen = counts == count
             stacks = _matrix(group.select(chosen), caller.offset, count, size)
             for row, addrs in zip(np.flatnonzero(chosen).tolist(), stacks.tolist(), strict=True):

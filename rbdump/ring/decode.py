@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from rbdump.distinct import distinct
 from rbdump.findings import Finding
 from rbdump.ring.check import check_order, check_strict, check_subbufs
 from rbdump.ring.epochs import assign_epochs, outliers
@@ -111,7 +112,7 @@ def _bounds(
     bounds = np.full(len(stamps), NO_BOUND)
     misfit = np.zeros(len(stamps), np.bool_)
     following = np.full(len(stamps), NO_BOUND)
-    for epoch in np.unique(epochs):
+    for epoch in distinct(epochs):
         rows = np.flatnonzero(epochs == epoch)
         misfit[rows] = outliers(stamps[rows])
         fitting = np.where(misfit[rows], NO_BOUND, stamps[rows])

@@ -15,6 +15,7 @@ from itertools import chain, islice
 import numpy as np
 import numpy.typing as npt
 
+from rbdump.distinct import distinct
 from rbdump.errors import NotARegionError
 from rbdump.ring.identify import MIN_SUBBUFS, SUBBUF_SIZES, Identity
 from rbdump.ring.neighbours import Mapping, intact_header, region_at, region_within
@@ -299,7 +300,7 @@ def _evidence(data: Bytes, identity: Identity, at: int, subbuf_size: int, nr_sub
     good = 0
     if len(indices) == 4 * nr_subbufs:
         values = np.ascontiguousarray(indices).view(structs.abi.dtype(4)).astype(np.int64)
-        good = len(np.unique(values[values < nr_subbufs]))
+        good = len(distinct(values[values < nr_subbufs]))
     is_array = good * 10 >= nr_subbufs * 9 or good == nr_subbufs - 1
     agreed = (header.subbuf_size == subbuf_size, header.nr_subbufs == nr_subbufs, is_array)
     return sum(map(bool, agreed)), good == nr_subbufs

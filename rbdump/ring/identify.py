@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rbdump.abi import Abi
+from rbdump.distinct import distinct
 from rbdump.ring.layout import LAYOUTS, META_MAGIC, SCRATCH_MODULES
 from rbdump.ring.structs import RegionStructs, member_offset, region_structs, struct_parse
 
@@ -185,7 +186,7 @@ def _looks_like_cpu(data: Bytes, at: int, structs: RegionStructs) -> bool:
     if len(entries) < 4 * nr_subbufs:
         return False
     indices = np.frombuffer(entries.tobytes(), abi.dtype(4)).astype(np.int64)
-    good = np.unique(indices[indices < nr_subbufs])
+    good = distinct(indices[indices < nr_subbufs])
     return len(good) * 10 >= nr_subbufs * 9
 
 

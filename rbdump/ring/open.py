@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from construct import Container
 
+from rbdump.distinct import distinct
 from rbdump.errors import NotARegionError, UsageError
 from rbdump.findings import Finding, Severity
 from rbdump.ring.buffers import is_permutation, repair_buffers
@@ -349,7 +350,7 @@ class _Opener:
                 cpu,
                 at + 4 * position,
             )
-        repeated = count - len(np.unique(raw))
+        repeated = count - len(distinct(raw))
         if repeated:
             self.find("buffers-duplicate", f"{repeated} entries of buffers[] repeat another one", cpu, at)
         repaired = repair_buffers(raw)

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rbdump.abi import Abi
+from rbdump.distinct import distinct
 from rbdump.kernel.symboldata import SymbolData
 from rbdump.symbols.instructions import ALIGNMENT, MACHINES, MARGIN, behind_calls, is_behind_call, is_patch_site
 
@@ -213,5 +214,5 @@ def _functions(symbols: SymbolData, start: int, end: int) -> Addrs:
     begin = np.minimum(names.starts[rows], max(len(octets) - size, 0))
     heads = octets[begin[:, None] + np.arange(min(size, len(octets)))]
     labels = np.isin(np.ascontiguousarray(heads).view(f"S{heads.shape[1]}").ravel(), _LABELS)
-    found: Addrs = np.unique(symbols.addrs[rows[~labels]])
+    found: Addrs = distinct(symbols.addrs[rows[~labels]])
     return found

@@ -10,6 +10,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from rbdump.distinct import distinct
+
 __all__ = ["ALIGNMENT", "MACHINES", "MARGIN", "behind_calls", "is_behind_call", "is_patch_site"]
 
 Bools = npt.NDArray[np.bool_]
@@ -117,7 +119,7 @@ def behind_calls(text: Octets, machine: str) -> Positions:
             at = np.flatnonzero(masked == octet) - place + back
             at = at[(at >= MARGIN) & (at < len(text) - MARGIN) & ((at - MARGIN) % ALIGNMENT.get(machine, 1) == 0)]
             found.append(at[_any(text, at, (pattern,), machine)] + odd)
-    return np.unique(np.concatenate(found))
+    return distinct(np.concatenate(found))
 
 
 def is_behind_call(text: Octets, at: Positions, machine: str) -> Bools:

@@ -12,6 +12,7 @@ import re
 import numpy as np
 import numpy.typing as npt
 
+from rbdump.distinct import distinct
 from rbdump.errors import SourceError
 from rbdump.findings import Finding, Severity
 from rbdump.inputs import open_bytes
@@ -92,7 +93,7 @@ def _order_of_aliases(addrs: npt.NDArray[np.uint64], names: Names, types: Octets
     if any(names.raw(tie) > names.raw(tie + 1) for tie in ties.tolist()):
         return None
     order = np.arange(len(addrs))
-    rows = np.unique(np.concatenate([ties, ties + 1]))
+    rows = distinct(np.concatenate([ties, ties + 1]))
     order[rows] = rows[kallsyms_order(addrs[rows], types[rows], [names.raw(row) for row in rows.tolist()])]
     return order
 

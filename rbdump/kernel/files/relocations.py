@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rbdump.abi import Abi
+from rbdump.distinct import distinct
 from rbdump.kernel.memory import Segment
 
 __all__ = ["RELATIVE", "apply_rela", "find_rela"]
@@ -83,6 +84,6 @@ def find_rela(data: Octets, abi: Abi, machine: str) -> Octets:
     places = words[begin : begin + 3 * count : 3].astype(np.uint64)
     low, high = int(places.min()), int(places.max())
     # other tables have such a column too: places differ, and lie in one image
-    if low < _LOWEST or high - low > len(data) or len(np.unique(places)) != count:
+    if low < _LOWEST or high - low > len(data) or len(distinct(places)) != count:
         return data[:0]
     return data[8 * begin : 8 * begin + 24 * count]

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from rbdump.distinct import distinct
 from rbdump.errors import SourceError
 from rbdump.kernel.types.typeinfo import FunctionProto, Member, Parameter, StructLayout
 
@@ -103,7 +104,7 @@ class Btf:
         positions = np.flatnonzero(np.isin(self._words, np.array(list(wanted), np.uint32)))
         owners = np.searchsorted(self._starts, positions, side="right") - 1
         found: dict[str, int] = {}
-        for row in np.unique(owners[np.isin(self._kinds[owners], (ENUM, ENUM64))]).tolist():
+        for row in distinct(owners[np.isin(self._kinds[owners], (ENUM, ENUM64))]).tolist():
             for constant, value in self._enumerators(row + 1):
                 found.setdefault(constant, value)
         return {name: found[name] for name in wanted.values() if name in found}
