@@ -33,6 +33,10 @@ Render = Callable[[int], bytes]
 T = TypeVar("T")
 
 
+class _GoneError(Exception):
+    """The process that would pass the token to this one is gone."""
+
+
 def write_slices(fd: int, count: int, render: Render, report: Callable[[], Iterable[T]], jobs: int = 1) -> list[T]:
     """Write ``render(0)``, ``render(1)`` .. ``render(count - 1)`` to ``fd`` and return what ``report`` says at the end.
 
@@ -50,6 +54,7 @@ def write_slices(fd: int, count: int, render: Render, report: Callable[[], Itera
     with ExitStack() as files:
         try:
             untaken = files.enter_context(memory_file())
+            os.pwrite(untaken.fileno(), _number(0), 0)  # where that is refused, no process waits for the lock
             tokens.extend(os.pipe() for _ in range(jobs))
             turns = partial(_take_turns, fd, count, render, untaken.fileno())
             workers.extend(Child(partial(_work, turns, report, tokens, worker)) for worker in range(1, jobs))
@@ -70,7 +75,7 @@ def write_slices(fd: int, count: int, render: Render, report: Callable[[], Itera
         try:
             turns(tokens[0][0], passing)
             found += report()
-        except EOFError:
+        except _GoneError:
             pass  # one of the others is gone, and tells why
         finally:
             os.close(passing)
@@ -91,9 +96,11 @@ def _number(index: int) -> bytes:
 def _take(untaken: int) -> int:
     """The next slice that no process has taken. A lock of the system: it goes with the process that holds it."""
     fcntl.lockf(untaken, fcntl.LOCK_EX)
-    index = int.from_bytes(os.pread(untaken, _NUMBER, 0), "little")
-    os.pwrite(untaken, _number(index + 1), 0)
-    fcntl.lockf(untaken, fcntl.LOCK_UN)
+    try:
+        index = int.from_bytes(os.pread(untaken, _NUMBER, 0), "little")
+        os.pwrite(untaken, _number(index + 1), 0)
+    finally:
+        fcntl.lockf(untaken, fcntl.LOCK_UN)
     return index
 
 
@@ -123,16 +130,18 @@ def _work(
             os.close(pair[1])
     try:
         turns(turn, passing)
-    except EOFError:
-        yield []  # what matters is told by the one that is gone
-    else:
-        yield list(report())
+        found = list(report())
+    except _GoneError:
+        found = []  # what matters is told by the one that is gone
+    finally:
+        os.close(passing)  # before anything long is said: the next one may have to learn that this one is gone
+    yield found
 
 
 def _take_turns(fd: int, count: int, render: Render, untaken: int, turn: int, passing: int) -> None:
     """Take slices by the file ``untaken`` until there are no more, render each and write it when its turn comes.
 
-    EOFError when the process before this one is gone. What ``render`` raises is raised when that slice's turn comes:
+    _GoneError when the process before this one is gone. What ``render`` raises is raised when that slice's turn comes:
     what lies before it is not lost.
     """
     rendered: deque[tuple[int, bytes | Exception]] = deque()
@@ -141,7 +150,7 @@ def _take_turns(fd: int, count: int, render: Render, untaken: int, turn: int, pa
         """Wait for the token, write what is next as far as it is here, and pass the token on; the slice it names."""
         token = os.read(turn, _NUMBER)
         if not token:
-            raise EOFError("the process before this one is gone")
+            raise _GoneError
         following = int.from_bytes(token, "little")
         while rendered and rendered[0][0] == following:
             data = rendered.popleft()[1]
@@ -159,7 +168,8 @@ def _take_turns(fd: int, count: int, render: Render, untaken: int, turn: int, pa
         except Exception as error:
             rendered.append((index, error))
             break
-        while len(rendered) > _AHEAD or select.select([turn], [], [], 0)[0]:
+        # who has passed the last token on is gone, and that its pipe is closed means nothing any more
+        while following < count and (len(rendered) > _AHEAD or select.select([turn], [], [], 0)[0]):
             following = hand_on()
     while following < count:
         following = hand_on()

@@ -4,11 +4,13 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+import select
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from typing import Any
 
 import pytest
 
@@ -87,12 +89,35 @@ def test_a_closed_pipe_ends_all_processes_by_sigpipe(jobs: int) -> None:
         assert process.stderr.read() == b""
 
 
+class Meeting:
+    """Lets ``who``, the parent or a worker, be the one that renders some slice from the fifth on."""
+
+    def __init__(self, who: str) -> None:
+        self.parent = os.getpid()
+        self.who = who
+        self.met = mmap.mmap(-1, 8)
+
+    def meets(self, index: int) -> bool:
+        """Whether it is this process; the others wait, with the slices that they have, until there is one."""
+        if index < 5:
+            return False
+        if (os.getpid() == self.parent) == (self.who == "parent"):
+            if not self.met[0]:
+                self.met[0] = index
+            return self.met[0] == index
+        deadline = time.monotonic() + 20
+        while not self.met[0]:
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+        return False
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_killed_worker_is_one_error_and_no_hang(number: signal.Signals) -> None:
-    here = os.getpid()
+    meeting = Meeting("worker")
 
     def render_or_die(index: int) -> bytes:
-        if index >= 7 and os.getpid() != here:
+        if meeting.meets(index):
             os.kill(os.getpid(), number)
         return render(index)
 
@@ -102,43 +127,77 @@ def test_a_killed_worker_is_one_error_and_no_hang(number: signal.Signals) -> Non
             write_slices(file.fileno(), 23, render_or_die, list, 3)
         file.seek(0)
         written = file.read()
-        assert len(written) % len(render(0)) == 0, "a slice was written in part"
-        assert written.startswith(render(0)), "what this process had rendered when its turn came"
-        assert b"".join(render(i) for i in range(7)).startswith(written)
+    assert len(written) % len(render(0)) == 0, "a slice was written in part"
+    assert b"".join(render(i) for i in range(meeting.met[0])).startswith(written)
     assert len(os.listdir("/proc/self/fd")) == len(before)
 
 
-@pytest.mark.parametrize("bad", [5, 6, 7])
-def test_an_error_is_the_same_whichever_process_meets_it(bad: int) -> None:
+@pytest.mark.parametrize("error", [SourceError("a format lies"), ZeroDivisionError("0"), EOFError("it ends")])
+@pytest.mark.parametrize("who", ["parent", "worker"])
+def test_an_error_is_the_same_whichever_process_meets_it(who: str, error: Exception) -> None:
+    meeting = Meeting(who)
+
     def fail(index: int) -> bytes:
-        if index == bad:
-            raise SourceError("a format lies")
-        return render(index)
-
-    with tempfile.TemporaryFile() as file:
-        with pytest.raises(SourceError, match="a format lies"):
-            write_slices(file.fileno(), 23, fail, list, 3)
-        file.seek(0)
-        assert file.read() == b"".join(render(i) for i in range(bad))
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
-
-
-def test_an_error_here_ends_the_others() -> None:
-    def fail(index: int) -> bytes:
-        if index == 6:
-            raise ZeroDivisionError
+        if meeting.meets(index):
+            raise error
         return render(index)
 
     before = os.listdir("/proc/self/fd")
     with tempfile.TemporaryFile() as file:
-        with pytest.raises(ZeroDivisionError):
+        with pytest.raises(type(error), match=str(error)):
             write_slices(file.fileno(), 23, fail, list, 3)
         file.seek(0)
-        assert file.read() == b"".join(render(i) for i in range(6))
+        assert file.read() == b"".join(render(i) for i in range(meeting.met[0]))
     assert len(os.listdir("/proc/self/fd")) == len(before)
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
+
+
+def test_an_error_that_takes_long_to_say_is_no_hang() -> None:
+    """A pipe holds 64 KiB, and the parent reads the reply when its own work is done."""
+    meeting = Meeting("worker")
+
+    def fail(index: int) -> bytes:
+        if meeting.meets(index):
+            raise SourceError("x" * 200_000)
+        return render(index)
+
+    with tempfile.TemporaryFile() as file, pytest.raises(SourceError, match=r"x{200000}"):
+        write_slices(file.fileno(), 23, fail, list, 2)
+
+
+@pytest.mark.parametrize("who", ["parent", "worker"])
+@pytest.mark.parametrize("jobs", [2, 3])
+def test_what_a_slow_process_has_to_report_is_not_lost(monkeypatch: pytest.MonkeyPatch, who: str, jobs: int) -> None:
+    """It passes on the last token when the one that passed it to it is gone already."""
+    parent, select_now = os.getpid(), select.select
+
+    def select_late(*arguments: Any) -> object:
+        if (os.getpid() == parent) == (who == "parent"):
+            time.sleep(0.05)
+        return select_now(*arguments)
+
+    monkeypatch.setattr("select.select", select_late)
+    with tempfile.TemporaryFile() as file:
+        pids = write_slices(file.fileno(), 2 * jobs, lambda index: b"x", lambda: [os.getpid()], jobs)
+    assert len(set(pids)) == jobs
+
+
+def test_a_file_that_may_not_grow_is_one_error_and_no_hang() -> None:
+    code = """
+import os, resource
+from rbdump.analysis.jobs import write_slices
+from rbdump.errors import OutputError
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+try:
+    write_slices(os.open(os.devnull, os.O_WRONLY), 10, lambda index: b"x", list, 2)
+except OutputError as error:
+    assert "--jobs" in str(error), error
+else:
+    raise SystemExit("no error")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, timeout=30)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_a_worker_that_cannot_be_started_is_one_error_and_no_hang(monkeypatch: pytest.MonkeyPatch) -> None:
