@@ -134,18 +134,30 @@ class Printer:
         if jsonl:
             json_renderer, bodies = self._json_renderer(raw_fields)
 
-            def render(index: int) -> bytes:
-                entries, names, _ = view.part(slices[index][0])
+            def render(rows: slice, title: str) -> bytes:
+                entries, names, _ = view.part(rows)
                 return json_renderer.render(entries, names)
         else:
             text_renderer, bodies = self._text_renderer(raw_fields)
             write_all(fd, encode(self._header(len(view.entries))))
 
-            def render(index: int) -> bytes:
-                rows, title = slices[index]
+            def render(rows: slice, title: str) -> bytes:
                 return title.encode() + text_renderer.render(*view.part(rows))
 
-        self._found += write_slices(fd, len(slices), render, lambda: bodies.findings, jobs)
+        found: dict[tuple[int, str], tuple[int, Finding]] = {}
+
+        def render_slice(index: int) -> bytes:
+            data = render(*slices[index])
+            for key, finding in bodies.said.items():
+                found.setdefault(key, (index, finding))
+            return data
+
+        said = write_slices(fd, len(slices), render_slice, found.items, jobs)
+        # whichever process met what: said is what one process would have said
+        first: dict[tuple[int, str], Finding] = {}
+        for key, (_, finding) in sorted(said, key=lambda item: item[1][0]):
+            first.setdefault(key, finding)
+        self._found += first.values()
 
     def _view(self, selection: Selection, *, fold: bool = True) -> _View:
         known, entries = self._known, self._entries

@@ -87,8 +87,8 @@ class Bodies:
         """``nr_cpus``: possible CPUs of the dead kernel; ``last_boot``: print fields as the next kernel would;
         ``comm_of``: a task's name by pid, for events that name another task than their own.
         """
-        self.findings: list[Finding] = []
-        """What could not be rendered as the kernel would have, each event and reason once."""
+        self.said: dict[tuple[int, str], Finding] = {}
+        """What could not be rendered as the kernel would have, by event id and code: each is said once."""
         self._catalog = catalog
         self._style = style
         self._memory = memory
@@ -109,7 +109,11 @@ class Bodies:
             self._facts, self._stale = reader_facts(facts, reader), stale_facts(facts, reader)
         self._raw_style = RawStyle(reader if style.adjusted_fields else None, style.hex_strings)
         self._renderers: dict[int, tuple[Renderer, int]] = {}
-        self._said: set[tuple[int, str]] = set()
+
+    @property
+    def findings(self) -> list[Finding]:
+        """What could not be rendered as the kernel would have, in the order in which it was found."""
+        return list(self.said.values())
 
     def render(self, entries: Entries, leaf: npt.NDArray[np.int64] | None = None) -> list[str]:
         """The body of each row with its newline, in row order; ``leaf`` as `funcgraph.fold_funcgraph` gives it."""
@@ -138,9 +142,8 @@ class Bodies:
             if fmt is None:
                 raise
             words = str(error) if isinstance(error, SourceError) else f"its renderer fails ({error!r})"
-            self._say(fmt, "renderer-failed", f"{words}; it is printed as its fields")
-            self._renderers[event_id] = fields_renderer(fmt, self._facts, self._raw_style), 0
-            return self._renderers[event_id][0](group)
+            self._say(fmt, "renderer-failed", f"{words}; such records are printed as fields")
+            return fields_renderer(fmt, self._facts, self._raw_style)(group)  # others do not depend on who came first
 
     def _rendered(self, event_id: int, renderer: Renderer, least: int, group: Group) -> list[str]:
         if group.rows.length.min() >= least:
@@ -255,12 +258,11 @@ class Bodies:
     # -- findings --------------------------------------------------------------------------------------------------
 
     def _say(self, fmt: EventFormat, code: str, message: str, **where: Any) -> None:
-        if (fmt.id, code) not in self._said:
-            self._said.add((fmt.id, code))
+        if (fmt.id, code) not in self.said:
             if len(message) > _MESSAGE_LIMIT:  # it may quote the format
                 message = f"{message[: _MESSAGE_LIMIT // 2]} ... {message[-_MESSAGE_LIMIT // 2 :]}"
             text = f"{fmt.system}:{fmt.name}: {message}"
-            self.findings.append(Finding(Severity.WARNING, code, text, **where))
+            self.said[fmt.id, code] = Finding(Severity.WARNING, code, text, **where)
 
     def _say_short(self, event_id: int, least: int, group: Group, short: npt.NDArray[np.bool_]) -> None:
         fmt = self._catalog.get(event_id)

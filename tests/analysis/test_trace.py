@@ -81,3 +81,24 @@ def test_a_policy_names_what_strict_means(tmp_path: Path) -> None:
     region = write_region([[(10**9, marker("only"))]], nr_subbufs=16)
     for policy in ("6.12", "6.17", "7.2"):
         assert len(written(opened(tmp_path, region, strict=True, policy=policy))) == 1
+
+
+def test_however_many_processes_render_the_text_and_the_findings_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rbdump.analysis.printing.SLICE", 16)
+    short = struct.pack("<HBBiI", 5, 0, 0, 7, 0)
+    events = [(10**9 + n * 10**6, short if n % 5 == 2 else marker(f"{n}")) for n in range(600)]
+    region = write_region([events], nr_subbufs=16)
+    found = opened(tmp_path, region)
+    lines = written(found)
+    codes = [finding.code for finding in found.findings]
+    assert codes.count("record-shorter-than-format") == 1
+    for jobs in (2, 3) * 5:
+        trace = opened(tmp_path, region)
+        with tempfile.TemporaryFile() as file:
+            trace.write(file.fileno(), jobs=jobs)
+            file.seek(0)
+            text = file.read().decode().splitlines()
+        assert [line for line in text if not line.startswith("#")] == lines
+        assert trace.findings == found.findings

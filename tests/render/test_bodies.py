@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import struct
 
+import pytest
+
 from rbdump.events.variables import PAGE_BASE
 from rbdump.findings import Severity
 from rbdump.render.bodies import Bodies, LastBoot, unknown_events
@@ -102,6 +104,29 @@ def test_a_renderer_that_fails_costs_its_own_event_alone() -> None:
     assert bodies.render(entries) == ["number: n=1\n", fields, "number: n=2\n", fields]
     assert [finding.code for finding in bodies.findings] == ["renderer-failed"]
     assert "3 bytes" in bodies.findings[0].message
+
+
+def test_a_record_that_cannot_be_rendered_costs_no_other_slice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does it matter which slice came first: with --jobs that is chance."""
+    entries, memory = pack([rec(300, n) for n in (1, 13, 2)])
+    bodies = Bodies(catalog(EVENTS), facts_of(), OLD, memory)
+    assert bodies.render(entries.select(slice(0, 1))) == ["number: n=1\n"]
+    with monkeypatch.context() as patch:
+        patch.setitem(bodies._renderers, 300, (lambda _: [""][1:][0], 0))
+        assert bodies.render(entries.select(slice(1, 2))) == ["number: n=0xd (13)\n"]
+    assert bodies.render(entries.select(slice(2, 3))) == ["number: n=2\n"]
+    assert [finding.code for finding in bodies.findings] == ["renderer-failed"]
+
+
+def test_a_format_that_cannot_be_compiled_for_a_reason_nobody_thought_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise TypeError("not this one")
+
+    monkeypatch.setattr("rbdump.render.bodies.compile_print_fmt", fail)
+    entries, memory = pack([rec(300, 13)])
+    bodies = Bodies(catalog(EVENTS), facts_of(), OLD, memory)
+    assert bodies.render(entries) == ["number: n=0xd (13)\n"]
+    assert "not this one" in bodies.findings[0].message
 
 
 def test_no_line_is_longer_than_a_kernel_can_print() -> None:
