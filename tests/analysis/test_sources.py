@@ -11,7 +11,7 @@ import pytest
 from rbdump.abi import Abi
 from rbdump.analysis.sources import EarlyFiles, Sources, read_files
 from rbdump.errors import SourceError
-from rbdump.events.printfmt.parser import parse_print_fmt
+from rbdump.events.printfmt.parser import KEPT_LENGTH, parse_once
 
 LE64 = Abi("little", 8)
 FORMAT = """name: {name}
@@ -28,7 +28,8 @@ def tracing(tmp_path: Path) -> Path:
     for event_id, name, print_fmt in (
         (300, "good", '"the first %d of this test", 1'),
         (301, "broken", '"%d", ((('),
-        (302, "deep", '"%d", ' + "(" * 9000),
+        (302, "deep", '"%d", ' + "(" * 4000),
+        (303, "long", '"%d", ' + "1 + " * KEPT_LENGTH + "1"),
     ):
         folder = tmp_path / "events" / "x" / name
         folder.mkdir(parents=True)
@@ -38,11 +39,12 @@ def tracing(tmp_path: Path) -> Path:
 
 def test_formats_are_parsed_ahead_and_what_is_wrong_with_one_is_no_matter_yet(tracing: Path) -> None:
     early = EarlyFiles(Sources(tracefs=(str(tracing),)))
-    before = parse_print_fmt.cache_info()
-    early.parse(LE64, [1, 299, 300, 301, 302, 65535])
-    assert parse_print_fmt.cache_info().currsize == before.currsize + 1
-    early.parse(LE64, [300])
-    assert parse_print_fmt.cache_info().hits == before.hits + 1
+    before = parse_once.cache_info()
+    early.parse(LE64, [1, 299, 300, 301, 302, 303, 65535])
+    assert parse_once.cache_info().misses == before.misses + 3
+    early.parse(LE64, [300, 303])
+    assert parse_once.cache_info().hits == before.hits + 1
+    assert parse_once.cache_info().misses == before.misses + 3
     assert early.files() is early.files()
     assert early.files().copies[0].formats[300].name == "good"
 

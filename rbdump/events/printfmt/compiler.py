@@ -22,7 +22,7 @@ from rbdump.events.printfmt.convert import Fragment, convert
 from rbdump.events.printfmt.ctype import TypeTable
 from rbdump.events.printfmt.evaluate import Evaluator
 from rbdump.events.printfmt.nodes import UnsupportedPrintFmt
-from rbdump.events.printfmt.parser import parse_print_fmt
+from rbdump.events.printfmt.parser import KEPT_LENGTH, parse_once, parse_print_fmt
 from rbdump.events.printfmt.placement import placed
 from rbdump.events.printfmt.plan import Part, Render, Segment, SpanMemo, choose_segments
 from rbdump.events.printfmt.template import Conversion, parse_template
@@ -37,8 +37,8 @@ __all__ = ["PrintFmt", "compile_print_fmt", "parse_ahead"]
 _LEARN = 512
 _LIMIT = 1 << 18
 _LINE_LIMIT = 1 << 16
-_NOT_COMPILED = frozenset({"ftrace", "syscalls", "synthetic"})
-"""Systems whose events the kernel prints by functions of its own."""
+_PRINTED_BY_CODE = frozenset({"ftrace", "syscalls", "synthetic"})
+"""Systems whose print fmt nobody compiles: the kernel prints their events by functions of its own."""
 
 
 def compile_print_fmt(fmt: EventFormat, facts: Facts, rows: Rows | None = None) -> PrintFmt:
@@ -55,9 +55,12 @@ def compile_print_fmt(fmt: EventFormat, facts: Facts, rows: Rows | None = None) 
 
 
 def parse_ahead(fmt: EventFormat, abi: Abi) -> None:
-    """Spare `compile_print_fmt` the half of its work that needs no facts. Raises what it would raise."""
-    if fmt.system not in _NOT_COMPILED and len(fmt.print_fmt) <= _LIMIT:
-        parse_print_fmt(fmt.print_fmt, TypeTable(abi))
+    """Spare `compile_print_fmt` the half of its work that needs no facts, where it is worth it.
+
+    UnsupportedPrintFmt or RecursionError where there is no renderer.
+    """
+    if fmt.system not in _PRINTED_BY_CODE and len(fmt.print_fmt) <= KEPT_LENGTH:
+        parse_once(fmt.print_fmt, TypeTable(abi))
 
 
 class PrintFmt:

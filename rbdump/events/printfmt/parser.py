@@ -16,13 +16,15 @@ from rbdump.events.printfmt.declarations import DeclarationParser
 from rbdump.events.printfmt.lexer import Token
 from rbdump.events.printfmt.nodes import UnsupportedPrintFmt
 
-__all__ = ["Parser", "parse_print_fmt"]
+__all__ = ["KEPT_LENGTH", "Parser", "parse_once", "parse_print_fmt"]
 
 _PRECEDENCE = {
     "||": 1, "&&": 2, "|": 3, "^": 4, "&": 5, "==": 6, "!=": 6, "<": 7, ">": 7, "<=": 7, ">=": 7,
     "<<": 8, ">>": 8, "+": 9, "-": 9, "*": 10, "/": 10, "%": 10,
 }  # fmt: skip
 _MAX_DEPTH = 150
+KEPT_LENGTH = 8 << 10
+"""Characters of a print fmt whose syntax tree is kept: a tree takes fifty times the memory. Kernels have up to 7500."""
 _PREFIX_WORDS = frozenset({"sizeof", "__extension__"})
 _CLOSERS = frozenset({",", "}", ")", "]"})
 
@@ -230,9 +232,20 @@ class Parser(DeclarationParser):
         return n.Number(value & (1 << 64) - 1, types.u64)
 
 
-@lru_cache(1024)
 def parse_print_fmt(text: str, types: TypeTable) -> tuple[str, tuple[n.Node, ...]]:
-    """The template and the arguments of a print fmt, parsed once. Raises UnsupportedPrintFmt."""
+    """The template and the arguments of a print fmt. Raises UnsupportedPrintFmt."""
+    return parse_once(text, types) if len(text) <= KEPT_LENGTH else _parse_any(text, types)
+
+
+@lru_cache(256)
+def parse_once(text: str, types: TypeTable) -> tuple[str, tuple[n.Node, ...]]:
+    """`parse_print_fmt` for a text of at most `KEPT_LENGTH`: events of one class have the same, and ``--jobs`` parses
+    before it compiles.
+    """
+    return _parse_any(text, types)
+
+
+def _parse_any(text: str, types: TypeTable) -> tuple[str, tuple[n.Node, ...]]:
     try:
         return _parse(text, types)
     except UnsupportedPrintFmt:
