@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rbdump.distinct import distinct
 from rbdump.events.catalog import Catalog
 from rbdump.events.entries import PID_MAX_LIMIT, Entries
 from rbdump.events.format import EventFormat, Field
@@ -273,7 +272,7 @@ def infer_comms(entries: Entries, catalog: Catalog, memory: Memory) -> TaskNames
         index = _infer_boot(entries, catalog, memory, names)
     else:
         index = np.zeros(len(entries), np.int32)
-        for epoch in distinct(entries.records.epoch).tolist():
+        for epoch in np.flatnonzero(np.bincount(entries.records.epoch)).tolist():
             chosen = np.flatnonzero(entries.records.epoch == epoch)
             index[chosen] = _infer_boot(entries.select(chosen), catalog, memory, names)
     _special(entries.pid, index)

@@ -96,7 +96,5 @@ def gather_entries(records: RecordTable, memory: Memory) -> tuple[Entries, list[
 
 def swept_ids(swept: Sweep) -> list[int]:
     """Ids of most events of a region, and perhaps a few others: from one of some records, which have no order yet."""
-    words = [swept.words.take(payload) for _, _, _, payload, _, _ in swept.walked.steps[::_ID_STEP]]
-    first = np.concatenate([np.empty(0, np.uint32), *words])
-    counts = np.bincount(first >> np.uint32(16) if swept.words.big else first & np.uint32(0xFFFF), minlength=1)
+    counts = np.bincount(swept.first_halves(_ID_STEP), minlength=1)
     return np.flatnonzero(counts > 1).tolist()

@@ -59,6 +59,12 @@ class Sweep:
             leftover=nothing & (self.words.take(self.begin[part]) != 0),
         )
 
+    def first_halves(self, step: int) -> npt.NDArray[np.uint16]:
+        """The first two bytes of the payload of one of ``step`` records, and of what lies where some end; unordered."""
+        payloads = [payload for _, _, _, payload, _, _ in self.walked.steps[::step]]
+        words = self.words.take(np.concatenate([np.empty(0, np.int32), *payloads]))
+        return (words >> np.uint32(16) if self.words.big else words).astype(np.uint16)
+
 
 def sweep(region: Region) -> Sweep:
     """Walk all sub-buffers of a region."""
