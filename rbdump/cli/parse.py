@@ -190,7 +190,7 @@ def parse(
         uncommitted=uncommitted,
         jobs=jobs,
     )
-    _kept.append(trace)
+    _kept[:] = [trace]
     selection = rbdump.Selection(
         cpus=tuple(cpu or ()),
         events=tuple(event or ()),
