@@ -51,7 +51,7 @@ of its entry, and on arm64, where 2 GiB of modules lie between the linear map an
 address.
 """
 SLICE = 1 << 15
-"""Rows that are rendered at a time: bounds the memory, and is what workers take in turn."""
+"""Rows that are rendered at a time at most: bounds the memory, and is what the processes of --jobs take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +76,10 @@ class _View:
         found: list[tuple[slice, str]] = []
         for begin, end in pairwise(bounds):
             title = _title(*divmod(int(kind[begin]), 2)) if len(bounds) > 2 and end > begin else ""
-            cuts = range(begin, end, SLICE)
-            found += [(slice(at, min(at + SLICE, end)), title if at == begin else "") for at in cuts]
+            cuts = [*range(begin, end - 2 * SLICE, SLICE)]
+            # shorter ones at the end: the processes of --jobs are done at nearly the same time
+            cuts += [*range(cuts[-1] + SLICE if cuts else begin, end, SLICE // 4), end]
+            found += [(slice(at, upto), title if at == begin else "") for at, upto in pairwise(cuts)]
         return found
 
 

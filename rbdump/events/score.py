@@ -33,7 +33,7 @@ __all__ = ["EventFit", "FormatFit", "require_fit", "score_event", "score_formats
 Bools = npt.NDArray[np.bool_]
 Integers = npt.NDArray[np.int64]
 
-_SAMPLE = 500
+_SAMPLE = 200
 """Records of one event that are looked at, evenly spread; more of them say the same."""
 _MIN_SAMPLE = 100
 """An event that has fewer among `_ROWS` evenly spread records is looked for among all."""

@@ -21,6 +21,8 @@ from rbdump.events.entries import PID_MAX_LIMIT, Entries
 __all__ = ["PrefixRenderer", "latency_chars", "latency_text", "stamp_text"]
 
 _TASK = 25
+_AT_A_TIME = 1 << 13
+"""Prefixes that pass through UCS4 at a time: two megabytes."""
 
 IRQS_OFF, LAZY_OR_NOSUPPORT, NEED_RESCHED, HARDIRQ, SOFTIRQ, PREEMPT_RESCHED, NMI, BH_OFF = (1 << n for n in range(8))
 
@@ -136,8 +138,10 @@ class PrefixRenderer:
         out["ts"] = stamps
         out["end"] = np.frombuffer(b": ", "V2")[0]
         # through UCS4 numpy makes the texts at half the cost of cutting them out of one long str
-        wide = out.view(np.uint8).astype(np.uint32)
-        texts: list[str] = wide.view(f"U{out.itemsize}").tolist()
+        texts: list[str] = []
+        for begin in range(0, len(out), _AT_A_TIME):
+            wide = out[begin : begin + _AT_A_TIME].view(np.uint8).astype(np.uint32)
+            texts += wide.view(f"U{out.itemsize}").tolist()
         if not regular.all():
             for row in np.flatnonzero(~regular).tolist():
                 texts[row] = self._one(entries, row, int(task[row]))
