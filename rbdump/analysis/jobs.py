@@ -37,15 +37,24 @@ class _GoneError(Exception):
     """The process that would pass the token to this one is gone."""
 
 
-def write_slices(fd: int, count: int, render: Render, report: Callable[[], Iterable[T]], jobs: int = 1) -> list[T]:
+def write_slices(
+    fd: int,
+    count: int,
+    render: Render,
+    report: Callable[[], Iterable[T]],
+    jobs: int = 1,
+    begin: Callable[[], None] = lambda: None,
+) -> list[T]:
     """Write ``render(0)``, ``render(1)`` .. ``render(count - 1)`` to ``fd`` and return what ``report`` says at the end.
 
     ``report`` is called once in each process that rendered, after its last slice; its items are returned together.
+    ``begin`` is called in this process before anything is written, while the others render already.
     Raises what any of the processes raised, and OutputError when the output cannot be written, or when a worker is
     killed. One that ends because the output was closed or by Ctrl-C ends this process by the same signal.
     """
     jobs = min(jobs, count)
     if jobs <= 1:
+        begin()
         for index in range(count):
             write_all(fd, render(index))
         return list(report())
@@ -58,7 +67,8 @@ def write_slices(fd: int, count: int, render: Render, report: Callable[[], Itera
             tokens.extend(os.pipe() for _ in range(jobs))
             turns = partial(_take_turns, fd, count, render, untaken.fileno())
             workers.extend(Child(partial(_work, turns, report, tokens, worker)) for worker in range(1, jobs))
-        except (OSError, OutputError) as error:
+            begin()
+        except Exception as error:
             for end in itertools.chain(*tokens):
                 os.close(end)
             for started in workers:

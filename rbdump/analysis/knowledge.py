@@ -59,12 +59,43 @@ class Knowledge:
     clock: str | None
     """Name of the trace clock, None when nobody says (local is assumed)."""
     findings: list[Finding] = field(default_factory=list)
+    _unverified: _Unverified | None = None
+
+    def verify(self) -> None:
+        """Hold the formats against the records, once. WrongImageError when they are another kernel's, unless forced.
+
+        Nothing may be printed before. It takes as long as a few ten thousand lines: the processes of --jobs begin to
+        render meanwhile.
+        """
+        unverified, self._unverified = self._unverified, None
+        if unverified is not None:
+            self.findings[unverified.at : unverified.at] = unverified.findings()
+
+
+@dataclass(frozen=True, slots=True)
+class _Unverified:
+    """Formats that were not held against the records yet."""
+
+    texts: Sequence[FormatTexts]
+    entries: Entries
+    memory: Memory
+    force: bool
+    at: int
+    """Where what is found belongs among all findings."""
+
+    def findings(self) -> list[Finding]:
+        found: list[Finding] = []
+        for source in self.texts:
+            fit = score_formats(Catalog([source]).get, self.entries, self.memory, origin=source.origin)
+            found += require_fit(fit, force=self.force)
+        return found
 
 
 def gather_knowledge(walk: Walk, entries: Entries, memory: Memory, sources: Sources, files: SourceFiles) -> Knowledge:
     """Hold the sources against the region; ``files`` are those of ``sources`` that were read already.
 
-    SourceError when one cannot be used, WrongImageError when one is another kernel's (unless forced).
+    SourceError when one cannot be used, WrongImageError when one is another kernel's (unless forced); of formats it is
+    `Knowledge.verify` that finds it.
     """
     return _Gatherer(walk, entries, memory, sources, files).gather()
 
@@ -104,9 +135,7 @@ class _Gatherer:
                 force=sources.force,
             )
         texts = [copy.formats for copy in copies] + (images.formats if images is not None else [])
-        for source in texts:
-            fit = score_formats(Catalog([source]).get, self.entries, self.memory, origin=source.origin)
-            self.findings += require_fit(fit, force=sources.force)
+        unverified = _Unverified(texts, self.entries, self.memory, sources.force, len(self.findings))
         texts = [self.without_contradicted(source) for source in texts]
         if images is not None:
             texts += images.module_formats(self.entries, self.memory, texts)
@@ -136,7 +165,7 @@ class _Gatherer:
         for copy in reversed(copies):
             saved |= copy.saved_cmdlines
         self.say_modules(table)
-        return Knowledge(catalog, facts, table, saved, clock, self.findings)
+        return Knowledge(catalog, facts, table, saved, clock, self.findings, unverified)
 
     def without_contradicted(self, source: FormatTexts) -> FormatTexts:
         """A source without those formats of ftrace's own events that the records show to be of another kernel."""

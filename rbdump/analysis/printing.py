@@ -113,6 +113,7 @@ class Printer:
 
     def lines(self, selection: Selection, *, raw_fields: bool) -> Iterator[str]:
         """The lines of the trace without those on top."""
+        self._known.verify()
         view = self._view(selection)
         renderer, bodies = self._text_renderer(raw_fields)
         for rows, _ in view.slices():
@@ -122,6 +123,7 @@ class Printer:
 
     def json_lines(self, selection: Selection) -> Iterator[bytes]:
         """One JSON object for each event."""
+        self._known.verify()
         view = self._view(selection, fold=False)
         renderer, bodies = self._json_renderer(raw_fields=False)
         for rows, _ in view.slices():
@@ -141,7 +143,6 @@ class Printer:
                 return json_renderer.render(entries, names)
         else:
             text_renderer, bodies = self._text_renderer(raw_fields)
-            write_all(fd, encode(self._header(len(view.entries))))
 
             def render(rows: slice, title: str) -> bytes:
                 return title.encode() + text_renderer.render(*view.part(rows))
@@ -154,7 +155,12 @@ class Printer:
                 found.setdefault(key, (index, finding))
             return data
 
-        said = write_slices(fd, len(slices), render_slice, found.items, jobs)
+        def begin() -> None:
+            self._known.verify()
+            if not jsonl:
+                write_all(fd, encode(self._header(len(view.entries))))
+
+        said = write_slices(fd, len(slices), render_slice, found.items, jobs, begin)
         # whichever process met what: said is what one process would have said
         first: dict[tuple[int, str], Finding] = {}
         for key, (_, finding) in sorted(said, key=lambda item: item[1][0]):

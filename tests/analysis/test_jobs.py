@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from rbdump.analysis.child import write_all
 from rbdump.analysis.jobs import write_slices
 from rbdump.errors import OutputError, SourceError
 
@@ -198,6 +199,24 @@ else:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, timeout=30)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_what_is_wrong_at_the_beginning_leaves_nothing_written(jobs: int) -> None:
+    def refuse() -> None:
+        raise SourceError("of another kernel")
+
+    before = os.listdir("/proc/self/fd")
+    with tempfile.TemporaryFile() as file:
+        with pytest.raises(SourceError, match="of another kernel"):
+            write_slices(file.fileno(), 23, render, list, jobs, refuse)
+        assert os.fstat(file.fileno()).st_size == 0
+        write_slices(file.fileno(), 2, render, list, jobs, lambda: write_all(file.fileno(), b"head "))
+        file.seek(0)
+        assert file.read() == b"head " + render(0) + render(1)
+    assert len(os.listdir("/proc/self/fd")) == len(before)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
 
 
 def test_a_worker_that_cannot_be_started_is_one_error_and_no_hang(monkeypatch: pytest.MonkeyPatch) -> None:

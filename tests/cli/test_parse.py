@@ -41,6 +41,19 @@ def test_header_lines_are_the_kernels_and_ours(run: Run, sample: list[str | Path
     )
 
 
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_formats_of_another_kernel_are_refused_before_anything_is_printed(run: Run, samples: Path, jobs: str) -> None:
+    other = samples / "7.3.4-sched" / "tracefs.tar.xz"
+    given = ["parse", samples / "6.12.43-sched" / "region.bin.xz", "--tracefs", other, "--jobs", jobs]
+    done = run(*given)
+    assert (done.returncode, done.stdout) == (ExitStatus.WRONG_IMAGE, b"")
+    assert b"they are of another kernel (--force uses them all the same)" in done.stderr
+    forced = run(*given, "--force")
+    assert forced.returncode == 0
+    assert b"formats-do-not-fit" in forced.stderr
+    assert forced.stdout.count(b"\n") > 10_000
+
+
 def test_cpu_event_and_pid(run: Run, sample: list[str | Path]) -> None:
     done = run(
         "parse", *sample, "--cpu", "1", "--event", "sched_switch", "--event", "sched:sched_wakeup*", "--pid", "0,150"
