@@ -22,6 +22,7 @@ __all__ = ["PID_MAX_LIMIT", "Entries", "gather_entries", "swept_ids"]
 PID_MAX_LIMIT = 1 << 22
 """No pid is larger (on 64 bit); what is above is damage."""
 _ID_STEP = 32
+_MOST_IDS = 256
 
 
 @dataclass(slots=True)
@@ -95,6 +96,8 @@ def gather_entries(records: RecordTable, memory: Memory) -> tuple[Entries, list[
 
 
 def swept_ids(swept: Sweep) -> list[int]:
-    """Ids of most events of a region, and perhaps a few others: from one of some records, which have no order yet."""
+    """Ids of the most frequent events of a region: from one of some records, which have no order yet."""
     counts = np.bincount(swept.first_halves(_ID_STEP), minlength=1)
-    return np.flatnonzero(counts > 1).tolist()
+    ids = np.flatnonzero(counts > 1)  # what lies where records end may look like one
+    most: list[int] = ids[np.argsort(-counts[ids], kind="stable")[:_MOST_IDS]].tolist()
+    return most

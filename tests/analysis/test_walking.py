@@ -9,6 +9,7 @@ import errno
 import lzma
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -26,7 +27,7 @@ from rbdump.analysis.walkoptions import WalkOptions
 from rbdump.errors import InputError, NotARegionError, OutputError
 from rbdump.ring import walk_region
 from tests.conftest import SAMPLES
-from tests.ringwriter import RegionWriter
+from tests.ringwriter import RegionWriter, write_region
 
 REGION = SAMPLES / "7.3.4-consumed" / "region.bin.xz"
 
@@ -71,6 +72,17 @@ def test_it_tells_early_which_events_there_are(sample: str) -> None:
     assert abi == walk.region.abi
     assert {*np.flatnonzero(counts > len(walk.records) // 20).tolist()} <= {*ids}
     assert len(ids) < 100
+
+
+def test_of_wild_ids_only_the_most_frequent_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rbdump.events.entries._ID_STEP", 1)
+    path = tmp_path / "region.bin"
+    events = [(10**9 + n, struct.pack("<HBBi", 4711 if n % 3 else n // 3 % 500, 0, 0, 1)) for n in range(6000)]
+    path.write_bytes(write_region([events], nr_subbufs=40))
+    told: list[list[int]] = []
+    walk_beside(str(path), WalkOptions())(lambda _, ids: told.append(ids))
+    assert told[0][0] == 4711
+    assert len(told[0]) == 256
 
 
 def test_a_column_of_zeros_takes_no_memory_in_either_process(plain: Path) -> None:
