@@ -67,9 +67,10 @@ class Knowledge:
         Nothing may be printed before. It takes as long as a few ten thousand lines: the processes of --jobs begin to
         render meanwhile.
         """
-        unverified, self._unverified = self._unverified, None
+        unverified = self._unverified
         if unverified is not None:
             self.findings[unverified.at : unverified.at] = unverified.findings()
+            self._unverified = None  # only now: what was refused stays refused
 
 
 @dataclass(frozen=True, slots=True)

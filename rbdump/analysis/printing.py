@@ -133,16 +133,22 @@ class Printer:
 
     def write(self, fd: int, selection: Selection, *, jsonl: bool, raw_fields: bool, jobs: int) -> None:
         """Write the trace to a file descriptor. OutputError when that fails."""
-        view = self._view(selection, fold=not jsonl)
+        try:
+            view = self._view(selection, fold=not jsonl)
+        except UsageError:
+            self._known.verify()  # of formats of another kernel nothing can be chosen
+            raise
         slices = view.slices()
         if jsonl:
             json_renderer, bodies = self._json_renderer(raw_fields)
+            head = b""
 
             def render(rows: slice, title: str) -> bytes:
                 entries, names, _ = view.part(rows)
                 return json_renderer.render(entries, names)
         else:
             text_renderer, bodies = self._text_renderer(raw_fields)
+            head = encode(self._header(len(view.entries)))
 
             def render(rows: slice, title: str) -> bytes:
                 return title.encode() + text_renderer.render(*view.part(rows))
@@ -157,8 +163,7 @@ class Printer:
 
         def begin() -> None:
             self._known.verify()
-            if not jsonl:
-                write_all(fd, encode(self._header(len(view.entries))))
+            write_all(fd, head)
 
         said = write_slices(fd, len(slices), render_slice, found.items, jobs, begin)
         # whichever process met what: said is what one process would have said

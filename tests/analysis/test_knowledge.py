@@ -102,3 +102,13 @@ def test_decayed_function_events_do_not_make_the_right_list_wrong(samples: Path,
     decayed = rbdump.open(str(tmp_path / "region.bin"), kallsyms=str(folder / "kallsyms.xz"))
     assert len(list(decayed.lines())) == len(list(trace.lines()))
     assert "wrong-image" not in [finding.code for finding in decayed.findings]
+
+
+def test_formats_of_another_kernel_stay_refused(samples: Path) -> None:
+    region = str(samples / "6.12.43-sched" / "region.bin.xz")
+    trace = rbdump.open(region, tracefs=str(samples / "7.3.4-sched" / "tracefs.tar.xz"))
+    for _ in range(2):
+        with pytest.raises(WrongImageError, match="they are of another kernel"):
+            next(trace.lines())
+        with pytest.raises(WrongImageError, match="they are of another kernel"):
+            next(trace.events())

@@ -48,6 +48,8 @@ def test_formats_of_another_kernel_are_refused_before_anything_is_printed(run: R
     done = run(*given)
     assert (done.returncode, done.stdout) == (ExitStatus.WRONG_IMAGE, b"")
     assert b"they are of another kernel (--force uses them all the same)" in done.stderr
+    chosen = run(*given, "--event", "nobody:knows")  # whatever the others call their events
+    assert (chosen.returncode, chosen.stderr) == (ExitStatus.WRONG_IMAGE, done.stderr)
     forced = run(*given, "--force")
     assert forced.returncode == 0
     assert b"formats-do-not-fit" in forced.stderr
