@@ -22,7 +22,9 @@ __all__ = ["PID_MAX_LIMIT", "Entries", "gather_entries", "swept_ids"]
 PID_MAX_LIMIT = 1 << 22
 """No pid is larger (on 64 bit); what is above is damage."""
 _ID_STEP = 32
+"""One of so many records is asked for its id before the order is known."""
 _MOST_IDS = 256
+"""No more than syntax trees of print fmts are kept, which is what such ids are for."""
 
 
 @dataclass(slots=True)

@@ -22,7 +22,7 @@ from rbdump.events.printfmt.convert import Fragment, convert
 from rbdump.events.printfmt.ctype import TypeTable
 from rbdump.events.printfmt.evaluate import Evaluator
 from rbdump.events.printfmt.nodes import UnsupportedPrintFmt
-from rbdump.events.printfmt.parser import KEPT_LENGTH, parse_once, parse_print_fmt
+from rbdump.events.printfmt.parser import KEPT_LENGTH, parse_print_fmt
 from rbdump.events.printfmt.placement import placed
 from rbdump.events.printfmt.plan import Part, Render, Segment, SpanMemo, choose_segments
 from rbdump.events.printfmt.template import Conversion, parse_template
@@ -60,7 +60,7 @@ def parse_ahead(fmt: EventFormat, abi: Abi) -> None:
     UnsupportedPrintFmt or RecursionError where there is no renderer.
     """
     if fmt.system not in _PRINTED_BY_CODE and len(fmt.print_fmt) <= KEPT_LENGTH:
-        parse_once(fmt.print_fmt, TypeTable(abi))
+        parse_print_fmt(fmt.print_fmt, TypeTable(abi))
 
 
 class PrintFmt:
