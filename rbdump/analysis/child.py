@@ -20,6 +20,8 @@ __all__ = ["Child", "write_all"]
 
 _QUIET = frozenset({signal.SIGPIPE, signal.SIGINT})
 """Signals that are meant for all processes of a run."""
+_leaving: list[Child] = []
+"""Processes that have said all, and give back their memory: large, and some milliseconds go by."""
 
 
 def write_all(fd: int, data: bytes) -> None:
@@ -43,6 +45,8 @@ class Child:
     def __init__(self, work: Callable[[], Iterable[Any]]) -> None:
         self._status: int | None = 0
         self._parent = os.getpid()
+        while _leaving:
+            _leaving.pop().close()
         ends: tuple[int, ...] = ()
         try:
             ends = reply, answer = os.pipe()
@@ -83,6 +87,13 @@ class Child:
             with contextlib.suppress(ChildProcessError):  # where the caller ignores SIGCHLD nobody can wait
                 self._status = os.waitpid(self._pid, 0)[1]
         return self._status
+
+    def receive_last(self) -> Any:
+        """As `receive`, of the last item that is wanted; the end of the process is waited for when the next begins."""
+        item = self.receive()
+        self._reply.close()
+        _leaving.append(self)
+        return item
 
     def dismiss(self) -> None:
         """End the process, whatever it is doing."""

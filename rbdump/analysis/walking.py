@@ -158,7 +158,7 @@ def receive_walk(
     shared = map_file(columns, mmap.ACCESS_COPY)
     walk: Walk = _Reader(answer, data, [shared[begin:end] for begin, end in parts]).load()
     if words:
-        walk._words = child.receive
+        walk._words = child.receive_last
     else:
         child.close()
     return walk

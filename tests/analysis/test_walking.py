@@ -21,6 +21,7 @@ import pytest
 
 from rbdump.abi import Abi
 from rbdump.analysis import walker, walking
+from rbdump.analysis.child import Child
 from rbdump.analysis.walker import start_walker, walk_beside
 from rbdump.analysis.walking import Walk, walk_dump
 from rbdump.analysis.walkoptions import WalkOptions
@@ -267,3 +268,13 @@ def test_a_process_that_cannot_be_started_is_one_error(plain: Path, monkeypatch:
     start_walker()  # says nothing: whether it is needed is not known yet
     assert walker._early is None
     assert len(os.listdir("/proc/self/fd")) == len(before)
+
+
+def test_the_process_that_told_the_words_is_waited_for_when_the_next_begins(plain: Path) -> None:
+    for _ in range(2):
+        start_walker()
+        walk_beside(str(plain), WalkOptions(), words=True)().words()
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)  # not waited for, which would hold up this process
+    Child(lambda: [0]).close()
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
