@@ -19,7 +19,7 @@ from rbdump.events.entries import Entries
 from rbdump.events.format import EventFormat
 from rbdump.events.rows import Memory
 
-__all__ = ["PAGE_BASE", "PAGE_SIZE", "infer_hz", "infer_page_base", "infer_variables"]
+__all__ = ["PAGE_BASE", "PAGE_SIZE", "infer_variables"]
 
 PAGE_BASE = "the struct page of frame 0"
 PAGE_SIZE = "sizeof(struct page)"
@@ -34,31 +34,30 @@ Formats = Callable[[int], EventFormat | None]
 
 def infer_variables(entries: Entries, memory: Memory, formats: Formats, *, in_ns: bool = True) -> dict[str, int]:
     """What `Facts.variables` should hold, by name; ``HZ`` among them when timers tell it. Empty when nothing does."""
-    by_name: dict[str, list[tuple[EventFormat, npt.NDArray[np.intp]]]] = {}
-    for event_id in np.flatnonzero(entries.counts()).tolist():
-        fmt = formats(event_id)
-        if fmt is not None and ({"pfn"} <= (names := {f.name for f in fmt.fields}) or "now" in names):
-            rows = np.flatnonzero(entries.id == event_id)
-            by_name.setdefault(fmt.name, []).append((fmt, rows))
+    counts = entries.counts()
+    ids = np.flatnonzero(counts)
     found: dict[str, int] = {}
-    for fmt, rows in sorted((item for items in by_name.values() for item in items), key=lambda item: -len(item[1])):
+    for event_id in ids[np.argsort(-counts[ids], kind="stable")].tolist():
+        fmt = formats(event_id)
+        if fmt is None:
+            continue
         if PAGE_BASE not in found:
-            found |= infer_page_base(fmt, entries, rows, memory)
+            found |= _page_base(fmt, entries, memory)
         if "HZ" not in found and in_ns and fmt.name == "timer_expire_entry":
-            hz = infer_hz(fmt, entries, rows, memory)
+            hz = _hz(fmt, entries, memory)
             if hz is not None:
                 found["HZ"] = hz
     return found
 
 
-def infer_page_base(fmt: EventFormat, entries: Entries, rows: npt.NDArray[np.intp], memory: Memory) -> dict[str, int]:
+def _page_base(fmt: EventFormat, entries: Entries, memory: Memory) -> dict[str, int]:
     """Base and element size of the array of struct page, from an event that records a page and its frame number."""
     fields = {f.name: f for f in fmt.fields}
     page, pfn = fields.get("folio") or fields.get("page"), fields.get("pfn")
     long_size = memory.abi.long_size
     if page is None or pfn is None or page.size != long_size or pfn.size != long_size or "*" not in page.type:
         return {}
-    rows = rows[entries.records.length[rows] >= max(page.offset, pfn.offset) + long_size][:_ROWS]
+    rows = _rows(fmt, entries, max(page.offset, pfn.offset) + long_size)[:_ROWS]
     of = entries.rows(memory, rows)
     addrs = of.integers(page.offset, long_size, signed=False).astype(np.uint64)
     frames = of.integers(pfn.offset, long_size, signed=False).astype(np.uint64)
@@ -75,12 +74,13 @@ def infer_page_base(fmt: EventFormat, entries: Entries, rows: npt.NDArray[np.int
     return {}
 
 
-def infer_hz(fmt: EventFormat, entries: Entries, rows: npt.NDArray[np.intp], memory: Memory) -> int | None:
+def _hz(fmt: EventFormat, entries: Entries, memory: Memory) -> int | None:
     """Jiffies in a second, from timer_expire_entry: ``now`` against the time stamp in nanoseconds."""
     now = next((f for f in fmt.fields if f.name == "now"), None)
     if now is None or now.size != memory.abi.long_size:
         return None
-    rows = rows[(entries.records.length[rows] >= now.offset + now.size) & (entries.records.epoch[rows] == 0)]
+    rows = _rows(fmt, entries, now.offset + now.size)
+    rows = rows[entries.records.epoch[rows] == 0]
     if len(rows) < 2:
         return None
     jiffies = entries.rows(memory, rows[[0, -1]]).integers(now.offset, now.size, signed=False)
@@ -91,3 +91,9 @@ def infer_hz(fmt: EventFormat, entries: Entries, rows: npt.NDArray[np.intp], mem
     best = min(_HZ, key=lambda hz: abs(hz - rate))
     # one jiffy at either end, and the next candidate is at least 2.4 % away
     return best if abs(best - rate) <= 0.01 * best + 2 / seconds else None
+
+
+def _rows(fmt: EventFormat, entries: Entries, least: int) -> npt.NDArray[np.intp]:
+    """The records of an event that have at least that many bytes."""
+    rows = np.flatnonzero(entries.id == fmt.id)
+    return rows[entries.records.length[rows] >= least]
