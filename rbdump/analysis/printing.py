@@ -184,7 +184,8 @@ class Printer:
             boots = int(entries.records.epoch.max(initial=0)) + 1
             if epoch >= boots:
                 raise UsageError(f"--boot {epoch}: the buffer holds {boots} boot{'s' * (boots > 1)}, and 0 is the last")
-            keep = keep & (entries.records.epoch == epoch)
+            if boots > 1:
+                keep = keep & (entries.records.epoch == epoch)
         if keep.all():
             rows: npt.NDArray[np.int64] | slice = slice(None)
         else:

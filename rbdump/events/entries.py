@@ -44,7 +44,9 @@ class Entries:
         return len(self.id)
 
     def select(self, rows: npt.NDArray[Any] | slice) -> Entries:
-        """The rows that a mask, an index array or a slice chooses, in that order."""
+        """The rows that a mask, an index array or a slice chooses, in that order; this table where these are all."""
+        if isinstance(rows, slice) and rows.indices(len(self)) == (0, len(self), 1):
+            return self
         return Entries(
             self.records.select(rows), self.id[rows], self.flags[rows], self.preempt_count[rows], self.pid[rows]
         )

@@ -72,3 +72,11 @@ def test_counts_of_many_rows_are_added_up() -> None:
     counts = Entries(table([0] * n, [8] * n), ids, zeros, zeros, zeros.astype(np.int32)).counts()
     assert (len(counts), int(counts[65535]), int(counts[300])) == (65536, 10_000, 60_000)
     assert int(counts.sum()) == n
+
+
+def test_all_rows_are_the_table_itself_with_its_counts() -> None:
+    zeros = np.zeros(3, np.uint8)
+    entries = Entries(table([0] * 3, [8] * 3), zeros.astype(np.uint16), zeros, zeros, zeros.astype(np.int32))
+    assert entries.select(slice(None)) is entries is entries.select(slice(0, 9))
+    assert [len(entries.select(rows)) for rows in (slice(1, None), slice(None, None, 2), slice(2))] == [2, 2, 2]
+    assert entries.select(slice(None, None, -1)) is not entries
