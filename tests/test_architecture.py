@@ -18,7 +18,7 @@ FLOORS = [
     "memoryfile",
     "inputs",
     "memo",
-    "distinct",
+    "columns",
     "ring",
     "kernel",
     "symbols",

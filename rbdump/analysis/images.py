@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from rbdump.analysis.placing import OpenedImage, PlacedImage, open_image, place_image
-from rbdump.distinct import distinct
+from rbdump.columns import distinct
 from rbdump.errors import SourceError
 from rbdump.events.entries import Entries
 from rbdump.events.facts import Prototypes

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from rbdump.columns import look_up
 from rbdump.errors import UsageError
 from rbdump.events.catalog import Catalog
 from rbdump.events.comms import TaskNames
@@ -146,8 +147,7 @@ def _member(values: npt.NDArray[Any], wanted: frozenset[int]) -> npt.NDArray[np.
     if values.dtype.itemsize <= 2:
         table = np.zeros(1 << 16, bool)
         table[[item for item in wanted if item < len(table)]] = True
-        inside: npt.NDArray[np.bool_] = table[values]
-        return inside
+        return look_up(table, values)
     return np.isin(values, np.array(sorted(wanted), np.int64))
 
 

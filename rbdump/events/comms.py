@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rbdump.columns import look_up
 from rbdump.events.catalog import Catalog
 from rbdump.events.entries import PID_MAX_LIMIT, Entries
 from rbdump.events.format import EventFormat, Field
@@ -91,7 +92,7 @@ def saved_comms(pid: npt.NDArray[np.int32], saved: Mapping[int, str]) -> TaskNam
     for its_pid, name in saved.items():
         if 0 < its_pid <= largest:
             table[its_pid] = names.number(name)
-    index = table.take(pid, mode="clip")
+    index = look_up(table, pid)
     _special(pid, index)
     return TaskNames(tuple(names.all), index)
 
@@ -206,10 +207,10 @@ class _Observations:
         its_pid, its_position, name = its_pid[order], its_position[order], name[order]
         table = np.zeros(self.pid_count, np.int32)
         table[its_pid] = name
-        index: npt.NDArray[np.int32] = table[pid]
+        index = look_up(table, pid)
         several = np.zeros(self.pid_count, bool)
         several[its_pid[1:][(its_pid[1:] == its_pid[:-1]) & (name[1:] != name[:-1])]] = True
-        wanted = np.flatnonzero(several[pid])
+        wanted = np.flatnonzero(look_up(several, pid))
         if len(wanted):
             keys = its_pid << 40 | its_position
             whose = pid[wanted].astype(np.int64)

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from rbdump.columns import look_up
 from rbdump.errors import WrongImageError
 from rbdump.events.entries import PID_MAX_LIMIT, Entries
 from rbdump.events.format import EventFormat, Field
@@ -133,7 +134,7 @@ def _sample(entries: Entries) -> npt.NDArray[np.intp]:
     """Some rows of each event that there is, event by event in the order of their ids: to sort all rows takes long."""
     step = -(-len(entries) // _ROWS) or 1
     some = entries.id[::step]
-    wanted = (np.bincount(some, minlength=1 << 16) < _MIN_SAMPLE).take(entries.id)
+    wanted = look_up(np.bincount(some, minlength=1 << 16) < _MIN_SAMPLE, entries.id)
     wanted[::step] = True
     rows = np.flatnonzero(wanted)
     return rows[np.argsort(entries.id[rows], kind="stable")]

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from rbdump.distinct import distinct
+from rbdump.columns import distinct
 from rbdump.events.entries import Entries
 from rbdump.events.format import EventFormat
 from rbdump.events.rows import Memory

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rbdump.abi import Abi
-from rbdump.distinct import distinct
+from rbdump.columns import distinct
 from rbdump.kernel.files.relocations import apply_rela, find_rela
 from rbdump.kernel.memory import Segment
 from rbdump.kernel.symboldata import Names

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rbdump.distinct import distinct
+from rbdump.columns import distinct
 from rbdump.events.facts import Facts
 from rbdump.events.format import EventFormat
 from rbdump.events.rows import Rows

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from rbdump.distinct import distinct
+from rbdump.columns import distinct
 from rbdump.events.catalog import Catalog
 from rbdump.events.facts import Facts
 from rbdump.events.format import EventFormat, Field

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from rbdump.distinct import distinct
+from rbdump.columns import distinct
 from rbdump.events.facts import Facts
 from rbdump.events.format import EventFormat
 from rbdump.memo import Memo

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from rbdump.distinct import distinct
+from rbdump.columns import distinct
 from rbdump.findings import Finding
 from rbdump.ring.check import check_order, check_strict, check_subbufs
 from rbdump.ring.epochs import assign_epochs, outliers

@@ -15,7 +15,7 @@ from itertools import chain, islice
 import numpy as np
 import numpy.typing as npt
 
-from rbdump.distinct import distinct
+from rbdump.columns import distinct
 from rbdump.errors import NotARegionError
 from rbdump.ring.identify import MIN_SUBBUFS, SUBBUF_SIZES, Identity
 from rbdump.ring.neighbours import Mapping, intact_header, region_at, region_within

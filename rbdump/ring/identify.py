@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rbdump.abi import Abi
-from rbdump.distinct import distinct
+from rbdump.columns import distinct
 from rbdump.ring.layout import LAYOUTS, META_MAGIC, SCRATCH_MODULES
 from rbdump.ring.structs import RegionStructs, member_offset, region_structs, struct_parse
 

@@ -13,6 +13,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from rbdump.columns import look_up
 from rbdump.ring.records import RecordState, RecordTable
 from rbdump.ring.subbufs import SubbufState
 from rbdump.ring.sweep import Sweep
@@ -82,10 +83,10 @@ def merge_records(sweep: Sweep, orders: list[Ints], lost: list[Ints], latest: li
     length <<= 2
     return RecordTable(
         ts=ts,
-        cpu=cpu_of[subbuf],
+        cpu=look_up(cpu_of, subbuf),
         offset=offset,
         length=length,
-        subbuf=index_of[subbuf],
+        subbuf=look_up(index_of, subbuf),
         epoch=_spread(epoch_of, subbuf),
         state=_spread(state_of, subbuf),
         lost=lost_column,
@@ -94,7 +95,7 @@ def merge_records(sweep: Sweep, orders: list[Ints], lost: list[Ints], latest: li
 
 def _spread(values: npt.NDArray[np.uint8], subbuf: npt.NDArray[np.int32]) -> npt.NDArray[np.uint8]:
     """What is known of each record's sub-buffer."""
-    return values[subbuf] if values.any() else _zeros(len(subbuf), np.uint8)
+    return look_up(values, subbuf) if values.any() else _zeros(len(subbuf), np.uint8)
 
 
 def _zeros(rows: int, dtype: type[T]) -> npt.NDArray[T]:

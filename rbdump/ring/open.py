@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from construct import Container
 
-from rbdump.distinct import distinct
+from rbdump.columns import distinct
 from rbdump.errors import NotARegionError, UsageError
 from rbdump.findings import Finding, Severity
 from rbdump.ring.buffers import is_permutation, repair_buffers

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rbdump.abi import Abi
-from rbdump.distinct import distinct
+from rbdump.columns import distinct
 from rbdump.kernel.symboldata import SymbolData
 from rbdump.symbols.instructions import ALIGNMENT, MACHINES, MARGIN, behind_calls, is_behind_call, is_patch_site
 

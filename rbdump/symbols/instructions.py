@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from rbdump.distinct import distinct
+from rbdump.columns import distinct
 
 __all__ = ["ALIGNMENT", "MACHINES", "MARGIN", "behind_calls", "is_behind_call", "is_patch_site"]
 

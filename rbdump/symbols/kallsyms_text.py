@@ -12,7 +12,7 @@ import re
 import numpy as np
 import numpy.typing as npt
 
-from rbdump.distinct import distinct
+from rbdump.columns import distinct
 from rbdump.errors import SourceError
 from rbdump.findings import Finding, Severity
 from rbdump.inputs import open_bytes

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rbdump.abi import Abi
-from rbdump.distinct import distinct
+from rbdump.columns import distinct
 from rbdump.kernel.memory import Segment
 
 __all__ = ["RELATIVE", "apply_rela", "find_rela"]

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from rbdump.distinct import distinct
+from rbdump.columns import distinct
 from rbdump.errors import SourceError
 from rbdump.kernel.types.typeinfo import FunctionProto, Member, Parameter, StructLayout
 
