@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain, islice, takewhile
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ import numpy.typing as npt
 from rbdump.columns import distinct
 from rbdump.errors import NotARegionError
 from rbdump.ring.identify import MIN_SUBBUFS, SUBBUF_SIZES, Identity
-from rbdump.ring.neighbours import Mapping, intact_header, region_at, region_within
+from rbdump.ring.neighbours import Mapping, intact_header, is_swapped, region_at, region_within
 from rbdump.ring.structs import member_offset, struct_parse
 from rbdump.ring.subbufs import parse_subbufs
 
@@ -179,7 +179,7 @@ def _positions(identity: Identity, subbuf_size: int, nr_subbufs: int) -> Iterato
 
 
 def looks_like_subbufs(data: Bytes, identity: Identity, at: int, subbuf_size: int, nr_subbufs: int) -> bool:
-    """Whether ``nr_subbufs`` sub-buffers lie at ``at``: all say possible sizes, and some hold something.
+    """Whether ``nr_subbufs`` sub-buffers lie at ``at``: nearly all say possible sizes, and some hold something.
 
     Of a truncated input what is there has to do.
     """
@@ -191,7 +191,8 @@ def looks_like_subbufs(data: Bytes, identity: Identity, at: int, subbuf_size: in
     subbufs = parse_subbufs(data, at, nr_subbufs, subbuf_size, header, structs.abi)
     possible = subbufs.size <= subbuf_size - header
     used = possible & (subbufs.size > 0) & (subbufs.size % 4 == 0) & (subbufs.time_stamp != 0)
-    return bool(np.count_nonzero(possible) * 10 >= nr_subbufs * 9 and used.any())
+    wrong = nr_subbufs - np.count_nonzero(possible)
+    return bool((wrong <= 1 or wrong * 10 <= nr_subbufs) and used.any())
 
 
 def looks_like_header(data: Bytes, identity: Identity, at: int, subbuf_size: int, nr_subbufs: int) -> bool:
@@ -244,18 +245,25 @@ def _lay_out(
     def fits(cpus: int, size: int) -> bool:
         return nr_subbufs_for(identity, size, cpus, subbuf_size) == nr_subbufs
 
+    def in_input(place: tuple[int, int, int]) -> bool:
+        return place[0] + header <= len(data)
+
     structs = identity.structs
     header, data_size = int(structs.cpu_meta.sizeof()), subbuf_size * nr_subbufs
     chunks: list[Chunk] = []
     known = 0
     mapping: Mapping | None = None
-    for at, begin, end in islice(_positions(identity, subbuf_size, nr_subbufs), MAX_CPUS):
-        if at + header > len(data):
-            break
+    places = list(takewhile(in_input, islice(_positions(identity, subbuf_size, nr_subbufs), MAX_CPUS)))
+    for at, begin, end in places:
         intact = intact_header(data, structs, at)
         if intact is not None and mapping is None:
             mapping = Mapping(intact, begin, data_size, structs.abi.long_mask)
-        elif intact is not None and mapping is not None and not mapping.agrees(intact, begin):
+        elif (
+            intact is not None
+            and mapping is not None
+            and not mapping.agrees(intact, begin)
+            and not is_swapped(data, structs, mapping, places, len(chunks))
+        ):
             break  # the header of another region's CPU
         chunk = Chunk(at, begin, *_evidence(data, identity, at, subbuf_size, nr_subbufs))
         if chunk.plausible and intact is None and region_at(data, at, structs, mapping, [begin]):
@@ -293,14 +301,21 @@ def _evidence(data: Bytes, identity: Identity, at: int, subbuf_size: int, nr_sub
 
     And whether the array is complete.
     """
-    structs = identity.structs
-    header = struct_parse(structs.cpu_meta, data, at)
-    begin = at + int(structs.cpu_meta.sizeof())
-    indices = data[begin : begin + 4 * nr_subbufs]
-    good = 0
-    if len(indices) == 4 * nr_subbufs:
-        values = np.ascontiguousarray(indices).view(structs.abi.dtype(4)).astype(np.int64)
-        good = len(distinct(values[values < nr_subbufs]))
+    cpu_meta, abi = identity.structs.cpu_meta, identity.structs.abi
+    header, begin = struct_parse(cpu_meta, data, at), at + int(cpu_meta.sizeof())
+
+    def indices(count: int) -> int:
+        """How many of so many sub-buffers the array has."""
+        raw = data[begin : begin + 4 * count]
+        if len(raw) < 4 * count:
+            return 0
+        values = np.ascontiguousarray(raw).view(abi.dtype(4)).astype(np.int64)
+        return len(distinct(values[values < count]))
+
+    number = int(header.nr_subbufs)
+    if nr_subbufs < number <= len(data) // min(SUBBUF_SIZES) and indices(number) == number:
+        return 0, False  # no accident makes a longer array, and in order: it is a header of other sizes
+    good = indices(nr_subbufs)
     is_array = good * 10 >= nr_subbufs * 9 or good == nr_subbufs - 1
-    agreed = (header.subbuf_size == subbuf_size, header.nr_subbufs == nr_subbufs, is_array)
+    agreed = (header.subbuf_size == subbuf_size, number == nr_subbufs, is_array)
     return sum(map(bool, agreed)), good == nr_subbufs

@@ -8,8 +8,10 @@ region begins inside another one.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +21,7 @@ from rbdump.ring.identify import identify, sane_pointers
 from rbdump.ring.search import Places
 from rbdump.ring.structs import RegionStructs, struct_parse
 
-__all__ = ["Mapping", "intact_header", "region_at", "region_within"]
+__all__ = ["Mapping", "intact_header", "is_swapped", "region_at", "region_within"]
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -35,6 +37,12 @@ class Mapping:
     """Bytes of a CPU's sub-buffers."""
     mask: int
     """Largest address."""
+
+    def distance(self, header: Container) -> int:
+        """Bytes from the sub-buffers of this CPU to those of ``header``, as the addresses tell; about, in era A0."""
+        name = "first_buffer" if "first_buffer" in header else "commit_buffer"
+        half = self.mask // 2 + 1
+        return int(((header[name] - self.header[name] + half) & self.mask) - half)
 
     def agrees(self, header: Container, data: int) -> bool:
         """Whether ``header`` is the one of a CPU of the region whose sub-buffers are at ``data`` of the input.
@@ -56,6 +64,28 @@ class Mapping:
 def intact_header(data: Bytes, structs: RegionStructs, at: int) -> Container | None:
     """The header of a CPU at ``at`` of the input when all its pointers make sense, else None."""
     return struct_parse(structs.cpu_meta, data, at) if sane_pointers(data, at, structs) == 3 else None
+
+
+def is_swapped(
+    data: Bytes, structs: RegionStructs, mapping: Mapping, places: Sequence[tuple[int, int, int]], cpu: int
+) -> bool:
+    """Whether the intact header of ``cpu`` is another CPU's of the same region, which stands at a wrong place.
+
+    ``places`` are the offsets of the header and of the sub-buffers of CPU after CPU, and of the end of these. The
+    header that belongs there is then at a wrong place, too, and not as far from its own: all headers of another region
+    are moved alike.
+    """
+
+    def owner(place: int) -> int | None:
+        header = intact_header(data, structs, places[place][0])
+        if header is None:
+            return None
+        nearest = bisect_left(places, mapping.data + mapping.distance(header), key=itemgetter(1))
+        near = range(max(nearest - 1, 0), min(nearest + 1, len(places)))
+        return next((number for number in near if mapping.agrees(header, places[number][1])), None)
+
+    other = owner(cpu)
+    return other is not None and owner(other) not in (None, other, 2 * other - cpu)
 
 
 def region_within(
