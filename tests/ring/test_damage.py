@@ -272,3 +272,12 @@ def test_time_that_goes_back_is_said() -> None:
     assert walk_region(region).ts.tolist() == [1000, 500, 510]
     assert "time-backwards" in codes(region)
     assert not len(walk_region(region, policy="6.12"))
+
+
+@pytest.mark.parametrize(("layout", "said"), [("A0", True), ("B", True), ("C2", False)])
+def test_memory_that_may_be_of_one_more_cpu_is_told_of(layout: str, said: bool) -> None:
+    region = RegionWriter([steady(100)], layout=layout, nr_subbufs=8).region()
+    for behind in (bytes(60_000), bytes(60_000) + b"\1", b"\1" * 20_000):
+        assert open_region(load(region + behind)).findings == []
+    found = open_region(load(region + b"\1" + bytes(32767))).findings
+    assert [(finding.code, finding.offset) for finding in found] == [("bytes-behind", len(region))] * said
