@@ -135,9 +135,11 @@ def _intact(data: Bytes, identity: Identity, geometry: Geometry) -> bool:
 def _guess(data: Bytes, identity: Identity, sizes: set[int]) -> Geometry | None:
     """Without any header: the sizes that the kernel chooses for some number of CPUs, if sub-buffers lie there.
 
-    The number of CPUs is the one for which time stamps fall least often along the memory.
+    Those by which most sub-buffers are used: sub-buffers twice as large would skip every second one, half as large they
+    could not hold what they say, and the headers of more CPUs would lie on some. Then those by which time stamps fall
+    least often along the memory of a CPU.
     """
-    best: tuple[tuple[int, int], Geometry] | None = None
+    best: tuple[tuple[int, int, int], Geometry] | None = None
     for subbuf_size in SUBBUF_SIZES:
         for size in sizes:
             for cpus in range(1, MAX_GUESSED_CPUS + 1):
@@ -146,21 +148,12 @@ def _guess(data: Bytes, identity: Identity, sizes: set[int]) -> Geometry | None:
                     continue
                 positions = _positions(identity, subbuf_size, count)
                 chunks = [Chunk(at, begin, 0) for at, begin, _ in islice(positions, cpus)]
-                if not all(looks_like_subbufs(data, identity, chunk.data, subbuf_size, count) for chunk in chunks):
+                looks = [_look(data, identity, chunk.data, subbuf_size, count) for chunk in chunks]
+                if not all(map(_is_likely, looks)):
                     continue
-                falls = 0
-                for chunk in chunks:
-                    subbufs = parse_subbufs(
-                        data,
-                        chunk.data,
-                        count,
-                        subbuf_size,
-                        int(identity.structs.subbuf.sizeof()),
-                        identity.structs.abi,
-                    )
-                    stamps = subbufs.time_stamp[subbufs.time_stamp != 0]
-                    falls += int(np.count_nonzero(stamps[1:] < stamps[:-1]))
-                score = (-falls, cpus * count * subbuf_size)
+                used = sum(len(stamps) - wrong for stamps, wrong, _ in looks)
+                falls = sum(int(np.count_nonzero(stamps[1:] < stamps[:-1])) for stamps, _, _ in looks)
+                score = (used, -falls, cpus * count * subbuf_size)
                 if best is None or score > best[0]:
                     end = chunks[-1].data + count * subbuf_size
                     best = score, Geometry(subbuf_size, count, tuple(chunks), end)
@@ -183,16 +176,27 @@ def looks_like_subbufs(data: Bytes, identity: Identity, at: int, subbuf_size: in
 
     Of a truncated input what is there has to do.
     """
+    return _is_likely(_look(data, identity, at, subbuf_size, nr_subbufs))
+
+
+def _look(
+    data: Bytes, identity: Identity, at: int, subbuf_size: int, nr_subbufs: int
+) -> tuple[npt.NDArray[np.uint64], int, int]:
+    """Of the sub-buffers at ``at``: time stamps of those that hold something, how many are none, how many there are."""
     structs = identity.structs
     header = int(structs.subbuf.sizeof())
     nr_subbufs = min(nr_subbufs, (len(data) - at) // subbuf_size)
     if at < 0 or nr_subbufs < 1:
-        return False
+        return np.empty(0, np.uint64), 0, 0
     subbufs = parse_subbufs(data, at, nr_subbufs, subbuf_size, header, structs.abi)
     possible = subbufs.size <= subbuf_size - header
     used = possible & (subbufs.size > 0) & (subbufs.size % 4 == 0) & (subbufs.time_stamp != 0)
-    wrong = nr_subbufs - np.count_nonzero(possible)
-    return bool((wrong <= 1 or wrong * 10 <= nr_subbufs) and used.any())
+    return subbufs.time_stamp[used], nr_subbufs - int(np.count_nonzero(possible)), nr_subbufs
+
+
+def _is_likely(look: tuple[npt.NDArray[np.uint64], int, int]) -> bool:
+    stamps, wrong, number = look
+    return len(stamps) > 0 and (wrong <= 1 or wrong * 10 <= number)
 
 
 def looks_like_header(data: Bytes, identity: Identity, at: int, subbuf_size: int, nr_subbufs: int) -> bool:

@@ -281,3 +281,20 @@ def test_memory_that_may_be_of_one_more_cpu_is_told_of(layout: str, said: bool) 
         assert open_region(load(region + behind)).findings == []
     found = open_region(load(region + b"\1" + bytes(32767))).findings
     assert [(finding.code, finding.offset) for finding in found] == [("bytes-behind", len(region))] * said
+
+
+@pytest.mark.parametrize("layout", ["C1", "C2"])
+@pytest.mark.parametrize("subbuf_size", [4096, 8192, 16384, 65536])
+@pytest.mark.parametrize("cpus", [1, 2, 5])
+def test_sub_buffers_tell_the_sizes_when_all_headers_are_noise(layout: str, subbuf_size: int, cpus: int) -> None:
+    filled = (4, 20, 9, 40, 1)
+    events = [steady(filled[cpu] * subbuf_size // 32, cpu=cpu) for cpu in range(cpus)]
+    writer = RegionWriter(events, layout=layout, subbuf_size=subbuf_size, nr_subbufs=16)
+    data = load(writer.region())
+    before = rows(region := open_region(data), walk_region(region))
+    broken, noise = data.copy(), np.random.default_rng(cpus)
+    for begin, end in zip(writer.cpu_offsets, writer.data_offsets, strict=True):
+        broken[begin:end] = noise.integers(0, 256, end - begin)
+    opened = open_region(broken)
+    assert (opened.subbuf_size, opened.nr_subbufs, len(opened.cpus)) == (subbuf_size, 16, cpus)
+    assert sorted(rows(opened, walk_region(opened))) == sorted(before)
