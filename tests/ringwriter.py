@@ -91,8 +91,10 @@ class _Subbuf:
 class _Cpu:
     """One CPU's ring, driven by items."""
 
-    def __init__(self, writer: RegionWriter, count: int) -> None:
+    def __init__(self, writer: RegionWriter, count: int, *, shift: int) -> None:
         self.writer = writer
+        self.shift = shift
+        """What a reader's swap adds to the entries of `buffers[]` that it writes."""
         capacity = writer.capacity
         self.subbufs = [_Subbuf(data=bytearray(capacity)) for _ in range(count)]
         self.buffers = list(range(count))
@@ -132,8 +134,7 @@ class _Cpu:
         if kernel == "7.2":
             self.subbufs[old].ts = 0
         self.buffers[0], self.buffers[self.head] = self.buffers[self.head], old
-        wrong = 1 if self.writer.swap_bug else 0
-        self.stored[0], self.stored[self.head] = self.buffers[0] + wrong, old + wrong
+        self.stored[0], self.stored[self.head] = self.buffers[0] + self.shift, old + self.shift
         if self.tail == self.head:
             self.tail = 0
         self.head = self.after(self.head)
@@ -206,8 +207,8 @@ class RegionWriter:
 
     ``layout`` is a name as rbdump gives it; ``map_addr`` the address of the region's first byte in the last boot;
     ``modules`` stand in the scratch; ``force_8byte`` writes records as machines without unaligned access do;
-    ``swap_bug`` makes readers' swaps write entries of `buffers[]` that are one too large; ``slack`` unused bytes
-    follow the last CPU.
+    ``swap_bug`` makes readers' swaps write entries of `buffers[]` that are one too large, where kernels did; ``slack``
+    unused bytes follow the last CPU.
     """
 
     def __init__(
@@ -230,7 +231,7 @@ class RegionWriter:
     ) -> None:
         self.layout, self.long_size, self.subbuf_size, self.nr_subbufs = layout, long_size, subbuf_size, nr_subbufs
         self.endian = "<" if byteorder == "little" else ">"
-        self.force_8byte, self.swap_bug = force_8byte, swap_bug
+        self.force_8byte = force_8byte
         self.header_size = 8 + long_size
         self.capacity = subbuf_size - self.header_size
         self.map_addr = map_addr if map_addr is not None else (0xFF11000010000000 if long_size == 8 else 0xE0800000)
@@ -252,7 +253,9 @@ class RegionWriter:
         if layout.startswith("C"):
             self._write_global_header()
         for cpu, items in enumerate(cpus):
-            ring = _Cpu(self, nr_subbufs)
+            behind = self.cpu_offsets[cpu] + 4 * nr_subbufs
+            pages = [-(-at // subbuf_size) for at in (behind, behind + self.cpu_header_size)]
+            ring = _Cpu(self, nr_subbufs, shift=pages[1] - pages[0] if swap_bug else 0)
             ring.run(items or ())
             self.rings.append(ring)
             self._write_cpu(cpu, ring, online=items is not None)

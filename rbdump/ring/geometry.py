@@ -22,7 +22,15 @@ from rbdump.ring.neighbours import Mapping, intact_header, is_swapped, region_at
 from rbdump.ring.structs import member_offset, struct_parse
 from rbdump.ring.subbufs import parse_subbufs
 
-__all__ = ["Chunk", "Geometry", "derive_geometry", "looks_like_header", "looks_like_subbufs", "nr_subbufs_for"]
+__all__ = [
+    "Chunk",
+    "Geometry",
+    "are_swaps_shifted",
+    "derive_geometry",
+    "looks_like_header",
+    "looks_like_subbufs",
+    "nr_subbufs_for",
+]
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -202,6 +210,15 @@ def _is_likely(look: tuple[npt.NDArray[np.uint64], int, int]) -> bool:
 def looks_like_header(data: Bytes, identity: Identity, at: int, subbuf_size: int, nr_subbufs: int) -> bool:
     """Whether a CPU's header of these sizes stands at ``at``, perhaps damaged."""
     return at >= 0 and Chunk(at, at, *_evidence(data, identity, at, subbuf_size, nr_subbufs)).plausible
+
+
+def are_swaps_shifted(identity: Identity, header: int, subbuf_size: int, nr_subbufs: int) -> bool:
+    """Whether the sub-buffers of the CPU whose header is at ``header`` begin later for the size of that header.
+
+    Then a reader's swap writes entries of `buffers[]` that are one too large, see `rbdump.ring.buffers`.
+    """
+    behind = header - identity.offset + 4 * nr_subbufs
+    return _align(behind, subbuf_size) != _align(behind + int(identity.structs.cpu_meta.sizeof()), subbuf_size)
 
 
 def _align(position: int, size: int) -> int:

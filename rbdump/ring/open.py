@@ -19,7 +19,15 @@ from rbdump.columns import distinct
 from rbdump.errors import NotARegionError, UsageError
 from rbdump.findings import Finding, Severity
 from rbdump.ring.buffers import is_permutation, repair_buffers
-from rbdump.ring.geometry import Geometry, derive_geometry, looks_like_header, looks_like_subbufs, nr_subbufs_for
+from rbdump.ring.geometry import (
+    Chunk,
+    Geometry,
+    are_swaps_shifted,
+    derive_geometry,
+    looks_like_header,
+    looks_like_subbufs,
+    nr_subbufs_for,
+)
 from rbdump.ring.identify import Identity, identify
 from rbdump.ring.layout import META_MAGIC
 from rbdump.ring.region import CpuBuffer, Region, ScratchModule
@@ -310,7 +318,7 @@ class _Opener:
                         cpu,
                         at,
                     )
-        buffers = self.read_buffers(cpu, at + int(structs.cpu_meta.sizeof()), count)
+        buffers = self.read_buffers(cpu, chunk, subbufs.time_stamp, head)
         meta_ok = len(self.findings) == before
         return CpuBuffer(
             cpu=cpu,
@@ -344,8 +352,11 @@ class _Opener:
             )
         return expected
 
-    def read_buffers(self, cpu: int, at: int, count: int) -> npt.NDArray[np.int64] | None:
+    def read_buffers(
+        self, cpu: int, chunk: Chunk, stamps: npt.NDArray[np.uint64], head: int | None
+    ) -> npt.NDArray[np.int64] | None:
         """`buffers[]`, repaired; None when it is beyond repair."""
+        at, count = chunk.header + int(self.structs.cpu_meta.sizeof()), self.geometry.nr_subbufs
         stored = np.zeros(4 * count, np.uint8)
         there = self.data[at : at + 4 * count]
         stored[: len(there)] = there
@@ -364,7 +375,8 @@ class _Opener:
         repeated = count - len(distinct(raw))
         if repeated:
             self.find("buffers-duplicate", f"{repeated} entries of buffers[] repeat another one", cpu, at)
-        repaired = repair_buffers(raw)
+        shifted = are_swaps_shifted(self.identity, chunk.header, self.geometry.subbuf_size, count)
+        repaired = repair_buffers(raw, stamps, head, shifted=shifted)
         if repaired is None:
             self.find(
                 "buffers-unusable", "buffers[] cannot be repaired: sub-buffers are ordered by time stamp", cpu, at
@@ -373,7 +385,8 @@ class _Opener:
             changed = int(np.count_nonzero(repaired != raw))
             self.find(
                 "buffers-repaired",
-                f"{changed} entries of buffers[] were corrected (kernels before 7.3 write some that are one too large)",
+                f"{changed} entries of buffers[] were corrected"
+                + (" (kernels before 7.3 write some that are one too large)" if shifted else ""),
                 cpu,
                 at,
                 Severity.INFO,

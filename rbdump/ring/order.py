@@ -14,11 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from rbdump.ring.buffers import ring_from, ring_position
 from rbdump.ring.epochs import outliers
 from rbdump.ring.region import CpuBuffer
 from rbdump.ring.subbufs import SubbufState
 
-__all__ = ["Chains", "kernel_order", "ring_from", "wide_order"]
+__all__ = ["Chains", "kernel_order", "wide_order"]
 
 Ints = npt.NDArray[np.int64]
 Stamps = npt.NDArray[np.uint64]
@@ -47,17 +48,6 @@ class Chains:
     """The chain of records reaches the end of the sub-buffer, whatever the commit word says."""
     leftover: Mask
     """Nothing is committed and there are bytes."""
-
-
-def ring_from(buffers: Ints, position: int) -> Ints:
-    """All ring positions' sub-buffers once around, beginning at ring position ``position`` (1 .. n-1)."""
-    return np.concatenate([buffers[position:], buffers[1:position]])
-
-
-def ring_position(buffers: Ints, subbuf: int | None) -> int | None:
-    """Position (1 .. n-1) of a sub-buffer in the ring; None for the reader page."""
-    found = np.flatnonzero(buffers[1:] == subbuf)
-    return int(found[0]) + 1 if len(found) else None
 
 
 def kernel_order(buffers: Ints, head: int, commit: int) -> Ints | None:

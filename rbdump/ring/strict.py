@@ -18,7 +18,8 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from rbdump.ring.order import Chains, kernel_order, ring_from, ring_position
+from rbdump.ring.buffers import ring_from, ring_position
+from rbdump.ring.order import Chains, kernel_order
 from rbdump.ring.region import CpuBuffer, Region
 from rbdump.ring.subbufs import SubbufState
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from rbdump.ring.order import ring_from, ring_position
+from rbdump.ring.buffers import ring_from, ring_position
 from rbdump.ring.records import RecordState, RecordTable
 from rbdump.ring.region import CpuBuffer, Region
 from rbdump.ring.walk import Words, walk_chains
