@@ -44,6 +44,8 @@ MAX_GUESSED_CPUS = 64
 """CPUs that are tried when no header is left."""
 MAX_LOST_HEADERS = 64
 """CPUs in a row whose headers may be destroyed before the search for another one ends."""
+LOOK_AHEAD = 1024
+"""Entries of `buffers[]` that are looked at to see whether it goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,18 +327,21 @@ def _evidence(data: Bytes, identity: Identity, at: int, subbuf_size: int, nr_sub
     cpu_meta, abi = identity.structs.cpu_meta, identity.structs.abi
     header, begin = struct_parse(cpu_meta, data, at), at + int(cpu_meta.sizeof())
 
-    def indices(count: int) -> int:
-        """How many of so many sub-buffers the array has."""
-        raw = data[begin : begin + 4 * count]
-        if len(raw) < 4 * count:
+    def indices(count: int, first: int) -> int:
+        """How many of ``count`` sub-buffers the first entries of the array name."""
+        raw = data[begin : begin + 4 * first]
+        if len(raw) < 4 * first:
             return 0
         values = np.ascontiguousarray(raw).view(abi.dtype(4)).astype(np.int64)
         return len(distinct(values[values < count]))
 
-    number = int(header.nr_subbufs)
-    if nr_subbufs < number <= len(data) // min(SUBBUF_SIZES) and indices(number) == number:
-        return 0, False  # no accident makes a longer array, and in order: it is a header of other sizes
-    good = indices(nr_subbufs)
+    number, good = int(header.nr_subbufs), indices(nr_subbufs, nr_subbufs)
+    if number > nr_subbufs:
+        longer = min(number, nr_subbufs + LOOK_AHEAD)
+        found = indices(number, longer)
+        more = found - indices(number, nr_subbufs)
+        if found * 10 >= longer * 9 and more * 10 >= (longer - nr_subbufs) * 9:
+            return 0, False  # no accident makes the array go on: it is a header of other sizes
     is_array = good * 10 >= nr_subbufs * 9 or good == nr_subbufs - 1
     agreed = (header.subbuf_size == subbuf_size, number == nr_subbufs, is_array)
     return sum(map(bool, agreed)), good == nr_subbufs

@@ -195,6 +195,8 @@ def sane_pointers(data: Bytes, at: int, structs: RegionStructs) -> int:
     header = struct_parse(structs.cpu_meta, data, at)
     size = int(header.subbuf_size * header.nr_subbufs)
     head, commit = int(header.head_buffer), int(header.commit_buffer)
+    if not size:  # of a header of zeros with one wrong byte all would make sense: a CPU that was never online has none
+        return 0
     if "first_buffer" not in header:
         distance = abs(head - commit)
         return (head % 4096 == 0 and head != 0) + (commit % 4096 == 0) + (distance < size)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import lzma
 import time
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -298,3 +299,35 @@ def test_sub_buffers_tell_the_sizes_when_all_headers_are_noise(layout: str, subb
     opened = open_region(broken)
     assert (opened.subbuf_size, opened.nr_subbufs, len(opened.cpus)) == (subbuf_size, 16, cpus)
     assert sorted(rows(opened, walk_region(opened))) == sorted(before)
+
+
+def entry(writer: RegionWriter, position: int) -> int:
+    """Offset of an entry of the first CPU's `buffers[]`."""
+    return writer.cpu_offsets[0] + writer.cpu_header_size + 4 * position
+
+
+@pytest.mark.parametrize("byteorder", ["little", "big"])
+def test_a_header_of_zeros_with_one_wrong_byte_is_no_other_region(byteorder: Literal["little", "big"]) -> None:
+    writer = RegionWriter([steady(500), steady(300, cpu=1)], byteorder=byteorder)
+    broken = load(writer.region()).copy()
+    wanted = rows(region := open_region(broken), walk_region(region))
+    broken[writer.cpu_offsets[1] : writer.data_offsets[1]] = 0
+    broken[sum(writer.header_field(1, "first")) - 5] = 0x80
+    broken[entry(writer, 3) : entry(writer, 4)] = 0xEE
+    region = open_region(broken)
+    assert len(region.cpus) == 2
+    assert sorted(rows(region, walk_region(region))) == sorted(wanted)
+
+
+@pytest.mark.parametrize("layout", ["A0", "B", "C2"])
+def test_a_wrong_entry_of_a_truncated_region_does_not_tell_other_sizes(layout: str) -> None:
+    writer = RegionWriter([steady(4000), steady(4000, cpu=1)], layout=layout, nr_subbufs=120)
+    data = load(writer.region())
+    reference = walk_region(open_region(data))
+    for pages in range(20, 115, 9):
+        broken = data[: writer.data_offsets[0] + pages * 4096 + 100].copy()
+        broken[entry(writer, 11) : entry(writer, 12)] = broken[entry(writer, 12) : entry(writer, 13)]
+        region = open_region(broken)
+        assert (region.nr_subbufs, len(region.cpus)) == (120, 1)
+        kept = reference.select((reference.cpu == 0) & (reference.offset + reference.length <= len(broken) - 100))
+        assert {*kept.offset.tolist()} <= {*walk_region(region).offset.tolist()}
