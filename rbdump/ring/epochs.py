@@ -18,12 +18,16 @@ from bisect import bisect_right
 import numpy as np
 import numpy.typing as npt
 
+from rbdump.columns import distinct
+
 __all__ = ["assign_epochs", "outliers"]
 
 Stamps = npt.NDArray[np.uint64]
 
-_WILD_RUN = 4
-"""So many neighbouring sub-buffers may be overwritten by garbage and still not pass for a boot."""
+_FEW = 4
+"""So many neighbouring sub-buffers may be damaged and still not pass for a boot."""
+_MOST = 2
+"""How many times more sub-buffers boots must explain than are damaged all the same."""
 _WILD_TIMES = 64
 _WILD_LEAST = 1 << 40
 """In units of the clock: 18 minutes of nanoseconds."""
@@ -56,57 +60,74 @@ def outliers(stamps: Stamps) -> npt.NDArray[np.bool_]:
 
 
 def _boundaries(stamps: list[int]) -> tuple[list[int], list[int]]:
-    """Where boots begin along one CPU: (certain, possible) indices.
+    """Where boots seem to begin along one CPU: (certain, possible) indices.
 
-    A stamp that is out of line between neighbours that agree is damage. With only one sub-buffer on one side of the
-    fall nothing can tell which it is.
+    With only one sub-buffer on one side of the fall nothing can tell whether it is damaged.
     """
-    certain, possible = [], []
+    certain: list[int] = []
+    possible: list[int] = []
     begin = 0
     index = 1
     while index < len(stamps):
-        before, here = stamps[index - 1], stamps[index]
-        if here < before:
-            after = stamps[index + 1] if index + 1 < len(stamps) else None
-            if (
-                index - 2 >= begin
-                and stamps[index - 2] <= here
-                and not (after is not None and after < stamps[index - 2])
-            ):
-                pass  # the one before was too large
-            elif _is_wild_run(stamps, begin, index):
-                pass  # the few before were
-            elif after is not None and after >= before:
-                index += 1  # this one is too small
-            elif after is None or index - 1 == begin:
-                possible.append(index)
+        if stamps[index] < stamps[index - 1]:
+            last = _last_out_of_line(stamps, begin, index)
+            if last is None:
+                alone = index + 1 == len(stamps) or index - 1 == begin
+                (possible if alone else certain).append(index)
                 begin = index
             else:
-                certain.append(index)
-                begin = index
+                index = last
         index += 1
     return certain, possible
 
 
-def _is_wild_run(stamps: list[int], begin: int, index: int) -> bool:
+def _last_out_of_line(stamps: list[int], begin: int, index: int) -> int | None:
+    """The last of the few stamps around a fall at ``index`` that are damage; None where another boot may begin there.
+
+    Those before are too large if what came before them fits what follows; one may lie anywhere, several are far off or
+    later ones reach them. Those from ``index`` on are too small if the next one fits what came before.
+    """
+    before, here = stamps[index - 1], stamps[index]
+    for first in range(index - 1, max(begin, index - _FEW - 1), -1):
+        if stamps[first - 1] <= here:
+            alone = first == index - 1 and not (index + 1 < len(stamps) and stamps[index + 1] < stamps[first - 1])
+            if alone or _is_wild(stamps, first, index) or _goes_on(stamps[index:], before):
+                return index
+            break
+    for last in range(index, min(index + _FEW, len(stamps) - 1)):
+        if stamps[last + 1] >= before:
+            return last if last + 2 == len(stamps) or _goes_on(stamps[last + 1 :], before) else None
+    return None
+
+
+def _is_wild(stamps: list[int], first: int, index: int) -> bool:
     """Whether a few stamps before ``index`` are far off and what surrounds them is close: garbage, no boot."""
     here = stamps[index]
-    for first in range(index - 2, max(begin, index - _WILD_RUN - 1), -1):
-        before = stamps[first - 1]
-        if before <= here:
-            return min(stamps[first:index]) - here > _WILD_TIMES * (here - before) + _WILD_LEAST
-    return False
+    return min(stamps[first:index]) - here > _WILD_TIMES * (here - stamps[first - 1]) + _WILD_LEAST
+
+
+def _goes_on(stamps: list[int], before: int) -> bool:
+    """Whether the later stamps reach the time ``before``, and more than one by damage."""
+    return sum(stamp >= before for stamp in stamps) > 1
 
 
 def assign_epochs(cpus: list[Stamps]) -> list[npt.NDArray[np.uint8]]:
-    """Epoch (0 the last boot) of each sub-buffer, given each CPU's non-empty sub-buffers' stamps in order."""
+    """Epoch (0 the last boot) of each sub-buffer, given each CPU's non-empty sub-buffers' stamps in order.
+
+    Boots have to explain most of what falls: where sub-buffers were exchanged, part of it looks like boots.
+    """
     found = [_boundaries(stamps.tolist()) if (stamps[1:] < stamps[:-1]).any() else ([], []) for stamps in cpus]
     used = sum(len(stamps) > 0 for stamps in cpus)
     agreed = any(certain for certain, _ in found) or sum(bool(possible) for _, possible in found) > 1 or used == 1
     epochs = []
+    without = damaged = 0
     for stamps, (certain, possible) in zip(cpus, found, strict=True):
         number = np.zeros(len(stamps), np.int64)
         for index in (*certain, *possible) if agreed else certain:
             number[index:] += 1
         epochs.append(np.minimum(number.max(initial=0) - number, 255).astype(np.uint8))
-    return epochs
+        without += int(np.count_nonzero(outliers(stamps)))
+        damaged += sum(int(np.count_nonzero(outliers(stamps[number == boot]))) for boot in distinct(number).tolist())
+    if without - damaged > _MOST * damaged:
+        return epochs
+    return [np.zeros_like(epoch) for epoch in epochs]

@@ -50,3 +50,36 @@ def test_outliers() -> None:
     assert outliers(stamps(1, 2, 0, 3, 4)).tolist() == [False, False, True, False, False]
     assert not outliers(stamps(1, 1, 2)).any()
     assert not outliers(stamps()).any()
+
+
+@pytest.mark.parametrize(
+    "cpus",
+    [
+        # two sub-buffers of neighbouring places overwritten by older ones, by later ones
+        [[10, 20, 30, 3, 7, 40, 50], [5, 15, 25]],
+        [[10, 20, 60, 70, 30, 40, 50, 55, 80, 90], [5, 15, 25]],
+        # sub-buffers exchanged: within a CPU, between CPUs, at the ends of both
+        [[0, 10, 70, 30, 40, 50, 60, 20, 80], [5, 15, 25, 35]],
+        [[0, 10, 20, 590, 680, 463, 606, 637, 657, 669, 592, 686, 690], [3, 48, 598, 476, 484, 614]],
+        [[0, 33, 50, 55, 56, 51, 52, 53, 54, 58, 57, 59, 57], [1, 12, 41, 50, 52]],
+        [[507, 175, 255, 267, 275, 282, 150, 326], [7, 143, 350, 366, 0]],
+    ],
+)
+def test_exchanged_sub_buffers_are_no_boots(cpus: list[list[int]]) -> None:
+    assert [epochs.tolist() for epochs in assign_epochs([stamps(*cpu) for cpu in cpus])] == [[0] * len(c) for c in cpus]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_boots_are_found_in_spite_of_damage(seed: int) -> None:
+    rnd = np.random.default_rng(seed)
+    last = int(rnd.integers(5, 20))
+    wanted = [[1] * 25 + [0] * last, [1] * 18 + [0] * 2 * last]
+    cpus = []
+    for cpu, epochs in enumerate(wanted):
+        older, newer = (
+            np.arange(begin + cpu, begin + 400, 10)[: epochs.count(boot)] for boot, begin in ((1, 5000), (0, 20))
+        )
+        cpus.append(np.concatenate([older, newer]).astype(np.uint64) * np.uint64(10**6))
+    for place in (int(rnd.integers(2, 12)), int(rnd.integers(15, 24))):
+        cpus[0][place] ^= np.uint64(1 << int(rnd.integers(10, 60)))
+    assert [epochs.tolist() for epochs in assign_epochs(cpus)] == wanted
