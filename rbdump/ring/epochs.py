@@ -18,8 +18,6 @@ from bisect import bisect_right
 import numpy as np
 import numpy.typing as npt
 
-from rbdump.columns import distinct
-
 __all__ = ["assign_epochs", "outliers"]
 
 Stamps = npt.NDArray[np.uint64]
@@ -66,11 +64,12 @@ def _boundaries(stamps: list[int]) -> tuple[list[int], list[int]]:
     """
     certain: list[int] = []
     possible: list[int] = []
+    reached = _reached(stamps)
     begin = 0
     index = 1
     while index < len(stamps):
         if stamps[index] < stamps[index - 1]:
-            last = _last_out_of_line(stamps, begin, index)
+            last = _last_out_of_line(stamps, reached, begin, index)
             if last is None:
                 alone = index + 1 == len(stamps) or index - 1 == begin
                 (possible if alone else certain).append(index)
@@ -81,7 +80,17 @@ def _boundaries(stamps: list[int]) -> tuple[list[int], list[int]]:
     return certain, possible
 
 
-def _last_out_of_line(stamps: list[int], begin: int, index: int) -> int | None:
+def _reached(stamps: list[int]) -> list[int]:
+    """The time that each stamp and the later ones reach, and more than one of them: one may be damaged."""
+    largest = second = -1
+    reached = []
+    for stamp in reversed(stamps):
+        largest, second = (stamp, largest) if stamp > largest else (largest, max(second, stamp))
+        reached.append(second)
+    return reached[::-1]
+
+
+def _last_out_of_line(stamps: list[int], reached: list[int], begin: int, index: int) -> int | None:
     """The last of the few stamps around a fall at ``index`` that are damage; None where another boot may begin there.
 
     Those before are too large if what came before them fits what follows; one may lie anywhere, several are far off or
@@ -91,12 +100,12 @@ def _last_out_of_line(stamps: list[int], begin: int, index: int) -> int | None:
     for first in range(index - 1, max(begin, index - _FEW - 1), -1):
         if stamps[first - 1] <= here:
             alone = first == index - 1 and not (index + 1 < len(stamps) and stamps[index + 1] < stamps[first - 1])
-            if alone or _is_wild(stamps, first, index) or _goes_on(stamps[index:], before):
+            if alone or _is_wild(stamps, first, index) or reached[index] >= before:
                 return index
             break
     for last in range(index, min(index + _FEW, len(stamps) - 1)):
         if stamps[last + 1] >= before:
-            return last if last + 2 == len(stamps) or _goes_on(stamps[last + 1 :], before) else None
+            return last if last + 2 == len(stamps) or reached[last + 1] >= before else None
     return None
 
 
@@ -104,11 +113,6 @@ def _is_wild(stamps: list[int], first: int, index: int) -> bool:
     """Whether a few stamps before ``index`` are far off and what surrounds them is close: garbage, no boot."""
     here = stamps[index]
     return min(stamps[first:index]) - here > _WILD_TIMES * (here - stamps[first - 1]) + _WILD_LEAST
-
-
-def _goes_on(stamps: list[int], before: int) -> bool:
-    """Whether the later stamps reach the time ``before``, and more than one by damage."""
-    return sum(stamp >= before for stamp in stamps) > 1
 
 
 def assign_epochs(cpus: list[Stamps]) -> list[npt.NDArray[np.uint8]]:
@@ -122,12 +126,12 @@ def assign_epochs(cpus: list[Stamps]) -> list[npt.NDArray[np.uint8]]:
     epochs = []
     without = damaged = 0
     for stamps, (certain, possible) in zip(cpus, found, strict=True):
-        number = np.zeros(len(stamps), np.int64)
-        for index in (*certain, *possible) if agreed else certain:
-            number[index:] += 1
-        epochs.append(np.minimum(number.max(initial=0) - number, 255).astype(np.uint8))
+        begins = sorted([*certain, *possible] if agreed else certain)
+        boots = len(begins)
+        number = np.repeat(np.arange(boots, -1, -1), np.diff([0, *begins, len(stamps)]))
+        epochs.append(np.minimum(number, 255).astype(np.uint8))
         without += int(np.count_nonzero(outliers(stamps)))
-        damaged += sum(int(np.count_nonzero(outliers(stamps[number == boot]))) for boot in distinct(number).tolist())
+        damaged += sum(int(np.count_nonzero(outliers(part))) for part in np.split(stamps, begins))
     if without - damaged > _MOST * damaged:
         return epochs
     return [np.zeros_like(epoch) for epoch in epochs]
