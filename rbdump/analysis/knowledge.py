@@ -78,7 +78,8 @@ class _Unverified:
     """Formats that were not held against the records yet."""
 
     texts: Sequence[FormatTexts]
-    entries: Entries
+    entries: Callable[[], Entries]
+    """Without what damage makes up."""
     memory: Memory
     force: bool
     at: int
@@ -86,8 +87,9 @@ class _Unverified:
 
     def findings(self) -> list[Finding]:
         found: list[Finding] = []
+        entries = self.entries()
         for source in self.texts:
-            fit = score_formats(Catalog([source]).get, self.entries, self.memory, origin=source.origin)
+            fit = score_formats(Catalog([source]).get, entries, self.memory, origin=source.origin)
             found += require_fit(fit, force=self.force)
         return found
 
@@ -107,6 +109,7 @@ class _Gatherer:
     def __init__(self, walk: Walk, entries: Entries, memory: Memory, sources: Sources, files: SourceFiles) -> None:
         self.region = walk.region
         self.words = walk.words
+        self.whole_entries = walk.whole_entries
         self.entries = entries
         self.memory = memory
         self.sources = sources
@@ -136,7 +139,7 @@ class _Gatherer:
                 force=sources.force,
             )
         texts = [copy.formats for copy in copies] + (images.formats if images is not None else [])
-        unverified = _Unverified(texts, self.entries, self.memory, sources.force, len(self.findings))
+        unverified = _Unverified(texts, self.whole_entries, self.memory, sources.force, len(self.findings))
         texts = [self.without_contradicted(source) for source in texts]
         if images is not None:
             texts += images.module_formats(self.entries, self.memory, texts)

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from rbdump.abi import Abi
 from rbdump.analysis.child import Child
 from rbdump.analysis.walkoptions import WalkOptions
+from rbdump.columns import look_up
 from rbdump.errors import NotARegionError, UsageError
 from rbdump.events.entries import Entries, gather_entries, swept_ids
 from rbdump.events.rows import Memory
@@ -43,6 +44,7 @@ from rbdump.symbols.words import KernelWords, kernel_words
 __all__ = ["Prepare", "Walk", "receive_walk", "send_walk", "walk_dump"]
 
 _ALIGN = 64
+_MIN_WHOLE = 200
 Prepare = Callable[[Abi, list[int]], None]
 """Is given the ABI and the `swept_ids` of a region while another process goes on with its walk."""
 
@@ -63,6 +65,17 @@ class Walk:
         if self._entries is None:
             self._entries = gather_entries(self.records, Memory(self.region.data, self.region.abi))
         return self._entries
+
+    def whole_entries(self) -> Entries:
+        """Those of sub-buffers whose records are in order to the end; all of them where these are few."""
+        entries, _ = self.entries()
+        cpus = self.region.cpus
+        bad = np.concatenate([cpu.subbufs.bad_offset >= 0 for cpu in cpus]) if cpus else np.empty(0, np.bool_)
+        if not bad.any():
+            return entries
+        places = self.records.cpu.astype(np.int64) * self.region.nr_subbufs + self.records.subbuf
+        whole = np.flatnonzero(~look_up(bad, places))
+        return entries.select(whole) if len(whole) >= _MIN_WHOLE else entries
 
     def words(self) -> KernelWords:
         """Words of the records that may be kernel addresses; found once."""
