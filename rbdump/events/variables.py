@@ -25,7 +25,8 @@ PAGE_BASE = "the struct page of frame 0"
 PAGE_SIZE = "sizeof(struct page)"
 
 _ROWS = 4096
-_AGREE = 0.98
+_AGREE = 0.75
+"""Share of the pairs of page and frame that must give the same base; the others may be damaged."""
 _HZ = (24, 48, 100, 128, 200, 250, 256, 300, 500, 512, 1000, 1024, 1200)
 _MIN_SECONDS = 0.25
 
@@ -62,7 +63,8 @@ def _page_base(fmt: EventFormat, entries: Entries, memory: Memory) -> dict[str, 
     addrs = of.integers(page.offset, long_size, signed=False).astype(np.uint64)
     frames = of.integers(pfn.offset, long_size, signed=False).astype(np.uint64)
     valid = (addrs != 0) & (frames < np.uint64(1 << 52))
-    addrs, frames = addrs[valid], frames[valid]
+    pairs, _ = np.unique(np.stack([addrs[valid], frames[valid]]), axis=1, return_counts=True)
+    addrs, frames = pairs
     if len(distinct(frames)) < 2:
         return {}
     default = 64 if long_size == 8 else 32

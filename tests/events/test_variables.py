@@ -35,8 +35,20 @@ def test_32_bits_wrap(size: int) -> None:
     assert found == {PAGE_BASE: base, PAGE_SIZE: size}
 
 
+def test_some_pairs_may_be_damaged() -> None:
+    pairs = [(BASE + 64 * pfn, pfn ^ (0x100 if pfn % 5 == 1 else 0)) for pfn in range(1, 41)]
+    event, records = inserted(pairs)
+    entries, memory = pack(records)
+    assert infer_variables(entries, memory, {100: event.format}.get) == {PAGE_BASE: BASE, PAGE_SIZE: 64}
+
+
 def test_nothing_is_guessed_from_disagreement() -> None:
-    for pairs in ([(BASE + 64, 1)], [(BASE + 64, 1), (BASE + 999, 2), (BASE + 5, 3)], [(0, 1), (0, 2)]):
+    for pairs in (
+        [(BASE + 64, 1)],
+        [(BASE + 64, 1), (BASE + 999, 2), (BASE + 5, 3)],
+        [(0, 1), (0, 2)],
+        [(BASE + 64, 1)] * 9 + [(BASE + 777, 2)],
+    ):
         event, records = inserted(pairs)
         entries, memory = pack(records)
         assert infer_variables(entries, memory, {100: event.format}.get) == {}
