@@ -116,8 +116,6 @@ def derive_geometry(data: Bytes, identity: Identity, total_size: int | None = No
         score = (len(hits), evidence, any(chunk.exact for chunk in hits), nr_subbufs)
         if hits and (best is None or score > best[0]):
             best = score, geometry
-        if evidence == 3 * len(geometry.chunks) + 1:
-            break
     if best is not None:
         return best[1]
     blind = _guess(data, identity, sizes) if identity.by_magic else None
@@ -277,19 +275,24 @@ def _lay_out(
     known = 0
     mapping: Mapping | None = None
     places = list(takewhile(in_input, islice(_positions(identity, subbuf_size, nr_subbufs), MAX_CPUS)))
+    told = 0  # how many CPUs the region has by its own word, where the sizes agree with it
+    if total_size is not None:
+        told = sum(end <= identity.offset + total_size for _, _, end in places)
+        told *= fits(told, total_size)
     for at, begin, end in places:
+        chunk = Chunk(at, begin, *_evidence(data, identity, at, subbuf_size, nr_subbufs))
         intact = intact_header(data, structs, at)
         if intact is not None and mapping is None:
             mapping = Mapping(intact, begin, data_size, structs.abi.long_mask)
         elif (
             intact is not None
             and mapping is not None
+            and not (chunk.evidence == 3 and len(chunks) < told)
             and not mapping.agrees(intact, begin)
             and not is_swapped(data, structs, mapping, places, len(chunks))
         ):
             break  # the header of another region's CPU
-        chunk = Chunk(at, begin, *_evidence(data, identity, at, subbuf_size, nr_subbufs))
-        if chunk.plausible and intact is None and region_at(data, at, structs, mapping, [begin]):
+        if chunk.plausible and chunk.evidence < 3 and intact is None and region_at(data, at, structs, mapping, [begin]):
             break  # an address of another layout that looks like a size
         if (
             total_size is not None

@@ -134,8 +134,15 @@ def _rewind(cpu: CpuBuffer, chains: Chains, order: Ints, shows: Mask) -> Ints:
     end = np.flatnonzero(older == cpu.commit)
     older = older[int(end[0]) + 1 :] if len(end) else older
     older = older[usable[older]]
-    newer = order[shows[order]][:3]
-    stamps = subbufs.time_stamp[np.concatenate([older, newer])]
+    newer = order[shows[order]]
+    if len(older) and len(newer):
+        first, last, following = (
+            int(stamp)
+            for stamp in (subbufs.time_stamp[newer[0]], chains.last_ts[newer[-1]], subbufs.time_stamp[older[0]])
+        )
+        if 0 <= following - last <= last - first:
+            return order[:0]  # it was written behind the commit page: the header names a wrong one
+    stamps = subbufs.time_stamp[np.concatenate([older, newer[:3]])]
     accepted: Ints = older[~outliers(stamps)[: len(older)]]
     shows[accepted] = True
     return accepted

@@ -331,3 +331,20 @@ def test_a_wrong_entry_of_a_truncated_region_does_not_tell_other_sizes(layout: s
         assert (region.nr_subbufs, len(region.cpus)) == (120, 1)
         kept = reference.select((reference.cpu == 0) & (reference.offset + reference.length <= len(broken) - 100))
         assert {*kept.offset.tolist()} <= {*walk_region(region).offset.tolist()}
+
+
+@pytest.mark.parametrize("sample", ["6.12.43-modules", "7.3.4-modules", "arm64-16k-7.2.12-sched"])
+def test_a_wrong_word_of_a_header_hides_nothing(sample: str) -> None:
+    """Unless what it makes of the header is another region's."""
+    data = load(lzma.decompress((SAMPLES / sample / "region.bin.xz").read_bytes()))
+    region = open_region(data)
+    wanted = walk_region(region).offset.tolist()
+    for header in (cpu.offset for cpu in region.cpus):
+        for at in range(header, header + int(region.structs.cpu_meta.sizeof()), 4):
+            for value in (0, 1, 4096, 8192, 65536, 0xFFFFFFFF):
+                broken = data.copy()
+                broken[at : at + 4] = np.frombuffer(value.to_bytes(4, "little"), np.uint8)
+                opened = open_region(broken)
+                found = walk_region(opened)
+                shown = {*found.offset[found.epoch == 0].tolist()}
+                assert shown >= {*wanted} or opened.other_regions == (region.cpus[1].offset,)
