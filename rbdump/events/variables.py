@@ -58,7 +58,7 @@ def _page_base(fmt: EventFormat, entries: Entries, memory: Memory) -> dict[str, 
     long_size = memory.abi.long_size
     if page is None or pfn is None or page.size != long_size or pfn.size != long_size or "*" not in page.type:
         return {}
-    rows = _rows(fmt, entries, max(page.offset, pfn.offset) + long_size)[:_ROWS]
+    rows = _rows(fmt, entries, max(page.offset, pfn.offset) + long_size)[-_ROWS:]
     of = entries.rows(memory, rows)
     addrs = of.integers(page.offset, long_size, signed=False).astype(np.uint64)
     frames = of.integers(pfn.offset, long_size, signed=False).astype(np.uint64)
@@ -82,7 +82,6 @@ def _hz(fmt: EventFormat, entries: Entries, memory: Memory) -> int | None:
     if now is None or now.size != memory.abi.long_size:
         return None
     rows = _rows(fmt, entries, now.offset + now.size)
-    rows = rows[entries.records.epoch[rows] == 0]
     if len(rows) < 2:
         return None
     jiffies = entries.rows(memory, rows[[0, -1]]).integers(now.offset, now.size, signed=False)
@@ -96,6 +95,7 @@ def _hz(fmt: EventFormat, entries: Entries, memory: Memory) -> int | None:
 
 
 def _rows(fmt: EventFormat, entries: Entries, least: int) -> npt.NDArray[np.intp]:
-    """The records of an event that have at least that many bytes."""
+    """The records of an event in the last boot that have at least that many bytes."""
     rows = np.flatnonzero(entries.id == fmt.id)
-    return rows[entries.records.length[rows] >= least]
+    keep: npt.NDArray[np.bool_] = (entries.records.length[rows] >= least) & (entries.records.epoch[rows] == 0)
+    return rows[keep]

@@ -36,12 +36,15 @@ def ring_position(buffers: Ints, subbuf: int | None) -> int | None:
     return int(found[0]) + 1 if len(found) else None
 
 
-def repair_buffers(buffers: Ints, stamps: Stamps, head: int | None, *, shifted: bool) -> Ints | None:
+def repair_buffers(
+    buffers: Ints, stamps: Stamps, head: int | None, commit: int | None, *, shifted: bool
+) -> Ints | None:
     """`buffers` with what is wrong corrected, None when that is not known.
 
     Either the kernel wrote entries that are one too large, which it can where ``shifted``, or one entry is damaged and
     stands for the sub-buffer that is missing. Taken is what makes ``stamps``, the time stamps of the sub-buffers, fall
-    least often from the reader page on and then from ``head`` around the ring.
+    least often from the reader page on and then from ``head`` around the ring; a reader page that is ``commit`` as well
+    is the newest one.
     """
     if is_permutation(buffers):
         return buffers
@@ -57,15 +60,16 @@ def repair_buffers(buffers: Ints, stamps: Stamps, head: int | None, *, shifted: 
         for position in sorted(np.flatnonzero(wrong).tolist(), key=lambda position: position != missing[0]):
             found.append(buffers.copy())
             found[-1][position] = missing[0]
-    return min(found, key=lambda one: _falls(one, stamps, head), default=None)
+    return min(found, key=lambda one: _falls(one, stamps, head, commit), default=None)
 
 
-def _falls(buffers: Ints, stamps: Stamps, head: int | None) -> int:
+def _falls(buffers: Ints, stamps: Stamps, head: int | None, commit: int | None) -> int:
     """How often time stamps fall in the kernel's order; what was never written has none."""
     at = ring_position(buffers, head)
     if at is None and head is not None:
         return len(buffers)  # the head page is in the ring
-    along = stamps[np.concatenate([buffers[:1], ring_from(buffers, at or 1)])]
+    reader, ring = buffers[:1], ring_from(buffers, at or 1)
+    along = stamps[np.concatenate([ring, reader] if reader[0] == commit else [reader, ring])]
     along = along[along != 0]
     return int(np.count_nonzero(along[1:] < along[:-1]))
 

@@ -57,10 +57,11 @@ def outliers(stamps: Stamps) -> npt.NDArray[np.bool_]:
     return bad
 
 
-def _boundaries(stamps: list[int]) -> tuple[list[int], list[int]]:
+def _boundaries(stamps: list[int], few: int) -> tuple[list[int], list[int]]:
     """Where boots seem to begin along one CPU: (certain, possible) indices.
 
-    With only one sub-buffer on one side of the fall nothing can tell whether it is damaged.
+    Up to ``few`` stamps in a row may be damaged. With only one sub-buffer on one side of the fall nothing can tell
+    whether it is.
     """
     certain: list[int] = []
     possible: list[int] = []
@@ -69,7 +70,7 @@ def _boundaries(stamps: list[int]) -> tuple[list[int], list[int]]:
     index = 1
     while index < len(stamps):
         if stamps[index] < stamps[index - 1]:
-            last = _last_out_of_line(stamps, reached, begin, index)
+            last = _last_out_of_line(stamps, reached, begin, index, few)
             if last is None:
                 alone = index + 1 == len(stamps) or index - 1 == begin
                 (possible if alone else certain).append(index)
@@ -90,7 +91,7 @@ def _reached(stamps: list[int]) -> list[int]:
     return reached[::-1]
 
 
-def _last_out_of_line(stamps: list[int], reached: list[int], begin: int, index: int) -> int | None:
+def _last_out_of_line(stamps: list[int], reached: list[int], begin: int, index: int, few: int) -> int | None:
     """The last of the few stamps around a fall at ``index`` that are damage; None where another boot may begin there.
 
     Those before are too large if what came before them fits what follows; one may lie anywhere, several are far off or
@@ -100,10 +101,10 @@ def _last_out_of_line(stamps: list[int], reached: list[int], begin: int, index: 
     for first in range(index - 1, max(begin, index - _FEW - 1), -1):
         if stamps[first - 1] <= here:
             alone = first == index - 1 and not (index + 1 < len(stamps) and stamps[index + 1] < stamps[first - 1])
-            if alone or _is_wild(stamps, first, index) or reached[index] >= before:
+            if alone or _is_wild(stamps, first, index) or (index - first <= few and reached[index] >= before):
                 return index
             break
-    for last in range(index, min(index + _FEW, len(stamps) - 1)):
+    for last in range(index, min(index + few, len(stamps) - 1)):
         if stamps[last + 1] >= before:
             return last if last + 2 == len(stamps) or reached[last + 1] >= before else None
     return None
@@ -118,20 +119,32 @@ def _is_wild(stamps: list[int], first: int, index: int) -> bool:
 def assign_epochs(cpus: list[Stamps]) -> list[npt.NDArray[np.uint8]]:
     """Epoch (0 the last boot) of each sub-buffer, given each CPU's non-empty sub-buffers' stamps in order.
 
-    Boots have to explain most of what falls: where sub-buffers were exchanged, part of it looks like boots.
+    Boots have to explain all that falls, or, with some stamps in a row damaged, most of it along the CPUs that show
+    them: where sub-buffers were exchanged, part of it looks like boots.
     """
-    found = [_boundaries(stamps.tolist()) if (stamps[1:] < stamps[:-1]).any() else ([], []) for stamps in cpus]
+    for few in (1, _FEW):
+        begins = _begins(cpus, few)
+        shown = [(stamps, at) for stamps, at in zip(cpus, begins, strict=True) if at]
+        without = sum(_count_outliers(stamps) for stamps, _ in shown)
+        damaged = sum(_count_outliers(part) for stamps, at in shown for part in np.split(stamps, at))
+        if without - damaged > _MOST * damaged and (few > 1 or not damaged):
+            break
+    else:
+        begins = [[] for _ in cpus]
+    epochs = []
+    for stamps, at in zip(cpus, begins, strict=True):
+        number = np.repeat(np.arange(len(at), -1, -1), np.diff([0, *at, len(stamps)]))
+        epochs.append(np.minimum(number, 255).astype(np.uint8))
+    return epochs
+
+
+def _begins(cpus: list[Stamps], few: int) -> list[list[int]]:
+    """Where boots begin along each CPU; a possible begin counts when another CPU shows one as well."""
+    found = [_boundaries(stamps.tolist(), few) if (stamps[1:] < stamps[:-1]).any() else ([], []) for stamps in cpus]
     used = sum(len(stamps) > 0 for stamps in cpus)
     agreed = any(certain for certain, _ in found) or sum(bool(possible) for _, possible in found) > 1 or used == 1
-    epochs = []
-    without = damaged = 0
-    for stamps, (certain, possible) in zip(cpus, found, strict=True):
-        begins = sorted([*certain, *possible] if agreed else certain)
-        boots = len(begins)
-        number = np.repeat(np.arange(boots, -1, -1), np.diff([0, *begins, len(stamps)]))
-        epochs.append(np.minimum(number, 255).astype(np.uint8))
-        without += int(np.count_nonzero(outliers(stamps)))
-        damaged += sum(int(np.count_nonzero(outliers(part))) for part in np.split(stamps, begins))
-    if without - damaged > _MOST * damaged:
-        return epochs
-    return [np.zeros_like(epoch) for epoch in epochs]
+    return [sorted([*certain, *possible] if agreed else certain) for certain, possible in found]
+
+
+def _count_outliers(stamps: Stamps) -> int:
+    return int(np.count_nonzero(outliers(stamps)))

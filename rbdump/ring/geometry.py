@@ -156,8 +156,9 @@ def _guess(data: Bytes, identity: Identity, sizes: set[int]) -> Geometry | None:
                     continue
                 positions = _positions(identity, subbuf_size, count)
                 chunks = [Chunk(at, begin, 0) for at, begin, _ in islice(positions, cpus)]
-                looks = [_look(data, identity, chunk.data, subbuf_size, count) for chunk in chunks]
-                if not all(map(_is_likely, looks)):
+                each = (_look(data, identity, chunk.data, subbuf_size, count) for chunk in chunks)
+                looks = list(takewhile(_is_likely, each))
+                if len(looks) < cpus:
                     continue
                 used = sum(len(stamps) - wrong for stamps, wrong, _ in looks)
                 falls = sum(int(np.count_nonzero(stamps[1:] < stamps[:-1])) for stamps, _, _ in looks)
@@ -274,12 +275,15 @@ def _lay_out(
     chunks: list[Chunk] = []
     known = 0
     mapping: Mapping | None = None
-    places = list(takewhile(in_input, islice(_positions(identity, subbuf_size, nr_subbufs), MAX_CPUS)))
+
+    def places() -> Iterator[tuple[int, int, int]]:
+        return takewhile(in_input, islice(_positions(identity, subbuf_size, nr_subbufs), MAX_CPUS))
+
     told = 0  # how many CPUs the region has by its own word, where the sizes agree with it
     if total_size is not None:
-        told = sum(end <= identity.offset + total_size for _, _, end in places)
+        told = sum(1 for _ in takewhile(lambda place: place[2] <= identity.offset + total_size, places()))
         told *= fits(told, total_size)
-    for at, begin, end in places:
+    for at, begin, end in places():
         chunk = Chunk(at, begin, *_evidence(data, identity, at, subbuf_size, nr_subbufs))
         intact = intact_header(data, structs, at)
         if intact is not None and mapping is None:
@@ -289,7 +293,7 @@ def _lay_out(
             and mapping is not None
             and not (chunk.evidence == 3 and len(chunks) < told)
             and not mapping.agrees(intact, begin)
-            and not is_swapped(data, structs, mapping, places, len(chunks))
+            and not is_swapped(data, structs, mapping, [*places()], len(chunks))
         ):
             break  # the header of another region's CPU
         if chunk.plausible and chunk.evidence < 3 and intact is None and region_at(data, at, structs, mapping, [begin]):

@@ -85,7 +85,9 @@ def is_swapped(
         return next((number for number in near if mapping.agrees(header, places[number][1])), None)
 
     other = owner(cpu)
-    return other is not None and owner(other) not in (None, other, 2 * other - cpu)
+    if other is None or owner(other) in (None, other, 2 * other - cpu):
+        return False
+    return cpu + 1 == len(places) or owner(cpu + 1) != other + 1
 
 
 def region_within(

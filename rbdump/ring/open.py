@@ -318,7 +318,7 @@ class _Opener:
                         cpu,
                         at,
                     )
-        buffers = self.read_buffers(cpu, chunk, subbufs.time_stamp, head)
+        buffers = self.read_buffers(cpu, chunk, subbufs.time_stamp, head, commit)
         meta_ok = len(self.findings) == before
         return CpuBuffer(
             cpu=cpu,
@@ -353,7 +353,7 @@ class _Opener:
         return expected
 
     def read_buffers(
-        self, cpu: int, chunk: Chunk, stamps: npt.NDArray[np.uint64], head: int | None
+        self, cpu: int, chunk: Chunk, stamps: npt.NDArray[np.uint64], head: int | None, commit: int | None
     ) -> npt.NDArray[np.int64] | None:
         """`buffers[]`, repaired; None when it is beyond repair."""
         at, count = chunk.header + int(self.structs.cpu_meta.sizeof()), self.geometry.nr_subbufs
@@ -376,17 +376,18 @@ class _Opener:
         if repeated:
             self.find("buffers-duplicate", f"{repeated} entries of buffers[] repeat another one", cpu, at)
         shifted = are_swaps_shifted(self.identity, chunk.header, self.geometry.subbuf_size, count)
-        repaired = repair_buffers(raw, stamps, head, shifted=shifted)
+        repaired = repair_buffers(raw, stamps, head, commit, shifted=shifted)
         if repaired is None:
             self.find(
                 "buffers-unusable", "buffers[] cannot be repaired: sub-buffers are ordered by time stamp", cpu, at
             )
         else:
             changed = int(np.count_nonzero(repaired != raw))
+            by_kernel = shifted and ((raw - repaired)[repaired != raw] == 1).all()
             self.find(
                 "buffers-repaired",
                 f"{changed} entries of buffers[] were corrected"
-                + (" (kernels before 7.3 write some that are one too large)" if shifted else ""),
+                + (" (kernels before 7.3 write some that are one too large)" if by_kernel else ""),
                 cpu,
                 at,
                 Severity.INFO,

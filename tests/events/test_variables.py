@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from rbdump.events.variables import PAGE_BASE, PAGE_SIZE, infer_variables
@@ -39,6 +40,14 @@ def test_some_pairs_may_be_damaged() -> None:
     pairs = [(BASE + 64 * pfn, pfn ^ (0x100 if pfn % 5 == 1 else 0)) for pfn in range(1, 41)]
     event, records = inserted(pairs)
     entries, memory = pack(records)
+    assert infer_variables(entries, memory, {100: event.format}.get) == {PAGE_BASE: BASE, PAGE_SIZE: 64}
+
+
+def test_the_base_is_that_of_the_last_boot() -> None:
+    older = BASE - 0x40000000
+    event, records = inserted([(older + 64 * pfn, pfn) for pfn in range(1, 60)] + [(BASE + 64, 1), (BASE + 128, 2)])
+    entries, memory = pack(records)
+    entries.records.epoch = np.array([1] * 59 + [0] * 2, np.uint8)
     assert infer_variables(entries, memory, {100: event.format}.get) == {PAGE_BASE: BASE, PAGE_SIZE: 64}
 
 

@@ -34,19 +34,19 @@ def test_entries_one_too_large_are_recovered(seed: int) -> None:
     rnd = random.Random(seed)
     count = rnd.randrange(4, 60)
     true, stored = history(count, rnd.randrange(0, 3 * count), rnd.randrange(1, count), seed)
-    repaired = repair_buffers(stored, np.zeros(count, np.uint64), None, shifted=True)
+    repaired = repair_buffers(stored, np.zeros(count, np.uint64), None, None, shifted=True)
     assert repaired is not None
     assert repaired.tolist() == true.tolist()
 
 
 def test_a_permutation_is_kept() -> None:
     buffers = np.array([3, 1, 2, 0])
-    assert repair_buffers(buffers, np.zeros(4, np.uint64), None, shifted=True) is buffers
+    assert repair_buffers(buffers, np.zeros(4, np.uint64), None, None, shifted=True) is buffers
 
 
 @pytest.mark.parametrize("shifted", [False, True])
 def test_one_wild_entry_is_the_missing_one(shifted: bool) -> None:
-    repaired = repair_buffers(np.array([0, 1, 2000000, 3]), np.zeros(4, np.uint64), None, shifted=shifted)
+    repaired = repair_buffers(np.array([0, 1, 2000000, 3]), np.zeros(4, np.uint64), None, None, shifted=shifted)
     assert repaired is not None
     assert repaired.tolist() == [0, 1, 2, 3]
 
@@ -64,7 +64,7 @@ def test_one_entry_that_repeats_another(seed: int) -> None:
     for position, other in (rnd.sample(range(count), 2) for _ in range(5)):
         stored = true.copy()
         stored[position] = true[other]
-        repaired = repair_buffers(stored, stamps, order[1], shifted=rnd.random() < 0.5)
+        repaired = repair_buffers(stored, stamps, order[1], None, shifted=rnd.random() < 0.5)
         assert repaired is not None
         assert repaired.tolist() == true.tolist()
 
@@ -73,7 +73,7 @@ def test_one_entry_that_repeats_another_of_a_ring_that_was_never_written() -> No
     for position in range(6):
         stored = np.arange(6)
         stored[position] = 5 - position
-        repaired = repair_buffers(stored, np.zeros(6, np.uint64), 1, shifted=False)
+        repaired = repair_buffers(stored, np.zeros(6, np.uint64), 1, None, shifted=False)
         assert repaired is not None
         assert repaired.tolist() == [*range(6)]
 
@@ -81,7 +81,7 @@ def test_one_entry_that_repeats_another_of_a_ring_that_was_never_written() -> No
 @pytest.mark.parametrize("entries", [[0, -5, 2000, 3], [0, 0, 0, 0], [9, 9, 9, 9]])
 def test_what_neither_explains_is_left(entries: list[int]) -> None:
     assert not is_permutation(np.array(entries))
-    assert repair_buffers(np.array(entries), np.zeros(4, np.uint64), None, shifted=True) is None
+    assert repair_buffers(np.array(entries), np.zeros(4, np.uint64), None, None, shifted=True) is None
 
 
 @pytest.mark.parametrize(("layout", "counts"), [("B", (1010, 1011, 1024)), ("C2", (1016, 1017, 1024))])

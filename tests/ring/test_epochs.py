@@ -55,9 +55,9 @@ def test_outliers() -> None:
 @pytest.mark.parametrize(
     "cpus",
     [
-        # two sub-buffers of neighbouring places overwritten by older ones, by later ones
-        [[10, 20, 30, 3, 7, 40, 50], [5, 15, 25]],
-        [[10, 20, 60, 70, 30, 40, 50, 55, 80, 90], [5, 15, 25]],
+        # two sub-buffers of neighbouring places overwritten by older or later ones, and another one
+        [[10, 20, 30, 3, 7, 40, 50, 45, 60], [5, 15, 25]],
+        [[10, 20, 60, 70, 30, 40, 35, 50, 55, 80, 90], [5, 15, 25]],
         # sub-buffers exchanged: within a CPU, between CPUs, at the ends of both
         [[0, 10, 70, 30, 40, 50, 60, 20, 80], [5, 15, 25, 35]],
         [[0, 10, 20, 590, 680, 463, 606, 637, 657, 669, 592, 686, 690], [3, 48, 598, 476, 484, 614]],
@@ -83,3 +83,20 @@ def test_boots_are_found_in_spite_of_damage(seed: int) -> None:
     for place in (int(rnd.integers(2, 12)), int(rnd.integers(15, 24))):
         cpus[0][place] ^= np.uint64(1 << int(rnd.integers(10, 60)))
     assert [epochs.tolist() for epochs in assign_epochs(cpus)] == wanted
+
+
+@pytest.mark.parametrize(
+    ("cpus", "epochs"),
+    [
+        # the last boot outlives the one before it, and has few sub-buffers below its end
+        ([[25, 26, 27, 28, 29, 30, 31, 32, 2, 12, 24, 36, 48]] * 2, [[1] * 8 + [0] * 5] * 2),
+        ([[5, 300, 310, 320, 10, 40, 80, 120, 360]] * 2, [[1] * 4 + [0] * 5] * 2),
+        # two short boots, and damage along the CPU that shows one
+        (
+            [[50, 51, 52, 53, 54, 1, 2], [50, 51, 52, 53, 54, 1, 2], [50, 53, 52, 51, 57, 55, 56]],
+            [[1] * 5 + [0] * 2] * 2 + [[0] * 7],
+        ),
+    ],
+)
+def test_short_boots(cpus: list[list[int]], epochs: list[list[int]]) -> None:
+    assert [found.tolist() for found in assign_epochs([stamps(*cpu) for cpu in cpus])] == epochs

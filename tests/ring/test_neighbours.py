@@ -92,6 +92,16 @@ def test_arrays_that_readers_wrote_wrong(layouts: tuple[str, str]) -> None:
     assert len(walk_region(opened)) == len(walk_region(open_region(load(one.region()))))
 
 
+@pytest.mark.parametrize("layout", ["A", "B", "B'"])
+def test_regions_that_were_mapped_in_another_order(layout: str) -> None:
+    """Their headers are not taken for exchanged ones of the first region."""
+    size = region(layout, 2).size
+    base = region(layout, 2).map_addr
+    data = b"".join(region(layout, 2, map_addr=base + size * place).region() for place in (0, 2, 1))
+    opened = open_region(load(data))
+    assert (len(opened.cpus), opened.other_regions) == (2, (size, 2 * size))
+
+
 @pytest.mark.parametrize("second", ["A", "B", "C2"])
 @pytest.mark.parametrize("gap", [0, 4096])
 @pytest.mark.parametrize("bit", [0, 12, 13, 16, 40])

@@ -79,6 +79,16 @@ def test_trap_04_buffers_one_too_large_are_repaired(layout: str, count: int, rig
     assert {*walk_region(region, policy="6.12").cpu.tolist()} == right, "the kernel throws the others away"
 
 
+@pytest.mark.parametrize("kernel", ["6.12", "6.17"])
+def test_trap_04_the_reader_has_everything(kernel: str) -> None:
+    """The reader page is the newest one then."""
+    writer = RegionWriter([[*steady(2280, size=40), Consume(60, kernel)]], layout="B", nr_subbufs=1020, swap_bug=True)
+    region = open_region(load(writer.region()))
+    assert "buffers-repaired" in codes(region)
+    assert region.cpus[0].buffers is not None
+    assert region.cpus[0].buffers.tolist() == writer.rings[0].buffers
+
+
 def test_trap_05_position_0_is_the_reader_page_and_the_ring_wraps_to_1() -> None:
     writer = RegionWriter([[*steady(1300), Consume(1)]], nr_subbufs=5)
     region = open_region(load(writer.region()))
