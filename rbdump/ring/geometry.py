@@ -98,16 +98,17 @@ def nr_subbufs_for(identity: Identity, size: int, cpus: int, subbuf_size: int) -
     return 0
 
 
-def derive_geometry(data: Bytes, identity: Identity, total_size: int | None = None) -> Geometry:
+def derive_geometry(data: Bytes, identity: Identity, total_size: int | None = None, *, guess: bool = True) -> Geometry:
     """Sizes and positions of all CPUs. NotARegionError when no header says how large a sub-buffer is.
 
-    ``total_size`` is what the region says of itself; it decides only when it fits what is found.
+    ``total_size`` is what the region says of itself; it decides only when it fits what is found. ``guess``: also try
+    sizes that no header says, which takes long.
     """
     room = len(data) - identity.offset
     sizes = {room} if total_size is None else {room, total_size}
     best: tuple[tuple[int, int, bool, int], Geometry] | None = None
     for subbuf_size, nr_subbufs, claimed in _claims(data, identity, sizes):
-        if not claimed and best is not None and _intact(data, identity, best[1]):
+        if not claimed and (not guess or (best is not None and _intact(data, identity, best[1]))):
             break
         geometry = _lay_out(data, identity, subbuf_size, nr_subbufs, sizes, total_size)
         fits = any(nr_subbufs_for(identity, size, len(geometry.chunks), subbuf_size) == nr_subbufs for size in sizes)
@@ -118,7 +119,7 @@ def derive_geometry(data: Bytes, identity: Identity, total_size: int | None = No
             best = score, geometry
     if best is not None:
         return best[1]
-    blind = _guess(data, identity, sizes) if identity.by_magic else None
+    blind = _guess(data, identity, sizes) if guess and identity.by_magic else None
     if blind is None:
         raise NotARegionError(
             f"the headers of all CPUs behind offset {identity.offset:#x} are destroyed: no sub-buffer size is left"

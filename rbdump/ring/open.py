@@ -41,6 +41,8 @@ Bytes = npt.NDArray[np.uint8]
 
 MAX_OTHER_REGIONS = 32
 """Further regions that are looked for; a kernel has a few, and a file made to be slow as many as fit."""
+MAX_GUESSES = 32
+"""Places, the surest first, where sizes are tried that no header says; a file made to be slow has a thousand."""
 
 
 def open_region(data: Bytes, *, offset: int | None = None) -> Region:
@@ -96,12 +98,12 @@ def _locate(places: Places, offset: int | None) -> tuple[Identity, Geometry] | N
     return _search(places, 0)
 
 
-def _try(data: Bytes, offset: int, pointers: int = 2) -> tuple[Identity, Geometry] | None:
+def _try(data: Bytes, offset: int, pointers: int = 2, *, guess: bool = True) -> tuple[Identity, Geometry] | None:
     identity = identify(data, offset, pointers=pointers)
     if identity is None:
         return None
     try:
-        return identity, derive_geometry(data, identity, _total_size(data, identity))
+        return identity, derive_geometry(data, identity, _total_size(data, identity), guess=guess)
     except NotARegionError:
         return None
 
@@ -114,8 +116,8 @@ def _total_size(data: Bytes, identity: Identity) -> int | None:
 
 def _search(places: Places, start: int) -> tuple[Identity, Geometry] | None:
     """The first region from ``start`` on: at the surest place that holds one."""
-    for offset, pointers in places.behind(start):
-        found = _try(places.data, offset, pointers)
+    for number, (offset, pointers) in enumerate(places.behind(start)):
+        found = _try(places.data, offset, pointers, guess=number < MAX_GUESSES)
         if found is None:
             continue
         in_front = _try(places.data, start, 3) if offset > start else None

@@ -6,13 +6,16 @@ from __future__ import annotations
 import struct
 import tracemalloc
 from itertools import islice
+from typing import NoReturn
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rbdump.errors import NotARegionError
 from rbdump.ring import find_regions, geometry, search
+from rbdump.ring import open as open_module
 from rbdump.ring.identify import ABIS, MAGIC_ONLY, MIN_SUBBUFS, SUBBUF_SIZES
 from rbdump.ring.layout import LAYOUTS, META_MAGIC
 from rbdump.ring.search import Places
@@ -138,3 +141,21 @@ def test_memory_does_not_grow_with_the_input(word: bytes) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 16 << 20
+
+
+def test_sizes_that_no_header_says_are_tried_at_the_surest_places_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file made to be slow has the magic everywhere."""
+    headers = write_region([steady(10)], layout="C2", nr_subbufs=3)[:12288]
+    data = np.full(8 << 20, 0xFF, np.uint8)
+    for begin in range(0, len(data), 65536):
+        data[begin : begin + len(headers)] = np.frombuffer(headers, np.uint8)
+    guesses = []
+
+    def refuse(*_: object, guess: bool) -> NoReturn:
+        guesses.append(guess)
+        raise NotARegionError("every header is destroyed")
+
+    monkeypatch.setattr(open_module, "derive_geometry", refuse)
+    assert find_regions(data) == []
+    assert len(guesses) > 100
+    assert 0 < sum(guesses) <= 32
