@@ -45,6 +45,7 @@ __all__ = ["Prepare", "Walk", "receive_walk", "send_walk", "walk_dump"]
 
 _ALIGN = 64
 _MIN_WHOLE = 200
+"""Records of undamaged sub-buffers that are enough to judge formats by."""
 Prepare = Callable[[Abi, list[int]], None]
 """Is given the ABI and the `swept_ids` of a region while another process goes on with its walk."""
 
@@ -69,8 +70,7 @@ class Walk:
     def whole_entries(self) -> Entries:
         """Those of sub-buffers whose records are in order to the end; all of them where these are few."""
         entries, _ = self.entries()
-        cpus = self.region.cpus
-        bad = np.concatenate([cpu.subbufs.bad_offset >= 0 for cpu in cpus]) if cpus else np.empty(0, np.bool_)
+        bad = np.concatenate([cpu.subbufs.bad_offset >= 0 for cpu in self.region.cpus])
         if not bad.any():
             return entries
         places = self.records.cpu.astype(np.int64) * self.region.nr_subbufs + self.records.subbuf

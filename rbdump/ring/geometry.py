@@ -268,18 +268,15 @@ def _lay_out(
     def fits(cpus: int, size: int) -> bool:
         return nr_subbufs_for(identity, size, cpus, subbuf_size) == nr_subbufs
 
-    def in_input(place: tuple[int, int, int]) -> bool:
-        return place[0] + header <= len(data)
+    def places() -> Iterator[tuple[int, int, int]]:
+        positions = islice(_positions(identity, subbuf_size, nr_subbufs), MAX_CPUS)
+        return takewhile(lambda place: place[0] + header <= len(data), positions)
 
     structs = identity.structs
     header, data_size = int(structs.cpu_meta.sizeof()), subbuf_size * nr_subbufs
     chunks: list[Chunk] = []
     known = 0
     mapping: Mapping | None = None
-
-    def places() -> Iterator[tuple[int, int, int]]:
-        return takewhile(in_input, islice(_positions(identity, subbuf_size, nr_subbufs), MAX_CPUS))
-
     told = 0  # how many CPUs the region has by its own word, where the sizes agree with it
     if total_size is not None:
         told = sum(1 for _ in takewhile(lambda place: place[2] <= identity.offset + total_size, places()))

@@ -136,10 +136,8 @@ def _rewind(cpu: CpuBuffer, chains: Chains, order: Ints, shows: Mask) -> Ints:
     older = older[usable[older]]
     newer = order[shows[order]]
     if len(older) and len(newer):
-        first, last, following = (
-            int(stamp)
-            for stamp in (subbufs.time_stamp[newer[0]], chains.last_ts[newer[-1]], subbufs.time_stamp[older[0]])
-        )
+        first, following = subbufs.time_stamp[[newer[0], older[0]]].tolist()
+        last = int(chains.last_ts[newer[-1]])
         if 0 <= following - last <= last - first:
             return order[:0]  # it was written behind the commit page: the header names a wrong one
     stamps = subbufs.time_stamp[np.concatenate([older, newer[:3]])]
