@@ -6,18 +6,13 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-import re
 import signal
 import sys
 from typing import NoReturn
 
-from rbdump.analysis.walker import dismiss_walker, start_walker
 from rbdump.errors import ExitStatus, RbdumpError
 
-__all__ = ["SEVERAL_JOBS", "main"]
-
-SEVERAL_JOBS = re.compile(r"(?:^| )(?:-j|--jobs)[ =]?0*(?:[2-9]|1[0-9])")
-"""Finds --jobs above 1 in the arguments."""
+__all__ = ["main"]
 
 
 def main() -> NoReturn:
@@ -32,8 +27,6 @@ def main() -> NoReturn:
     gc.disable()  # one run, few cycles, millions of short-lived strings
     # numpy's linear algebra is not used; its threads cost start-up time and do not survive the fork of --jobs
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    if SEVERAL_JOBS.search(" ".join(sys.argv[1:])):  # a guess, the options are not read yet
-        start_walker()
     from rbdump.cli import run
     from rbdump.cli.reporting import complain
 
@@ -49,7 +42,6 @@ def main() -> NoReturn:
     except MemoryError:
         complain("there is not enough memory for what these inputs ask for")
         status = ExitStatus.INPUT
-    dismiss_walker()
     with contextlib.suppress(OSError):
         sys.stderr.flush()
     os._exit(status)  # taking a large trace apart object by object would be 4 % of the run

@@ -2,36 +2,27 @@
 """Opens what the user names: a plain file (mapped, read-only), a compressed one, or standard input.
 
 What a file is, is decided by its first bytes, never by its name. Compressed input that ends early or is damaged
-yields what could be decompressed, and a finding; sizes that a compressed file claims are never believed.
+yields what could be decompressed, and a finding.
 """
 
 from __future__ import annotations
 
-import lzma
 import mmap
 import os
 import stat
 import sys
-import zlib
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol
+from typing import BinaryIO, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from rbdump.decompress import DECOMPRESSED_LIMIT, Unpacked, compression_of, unpack
 from rbdump.errors import InputError, RbdumpError, SourceError
 from rbdump.findings import Finding, Severity
-from rbdump.memoryfile import memory_file, store_all
-
-if TYPE_CHECKING or sys.version_info < (3, 14):
-    from backports import zstd
-else:
-    from compression import zstd
 
 __all__ = [
-    "DECOMPRESSED_LIMIT",
     "SIDE_FILE_LIMIT",
     "Input",
     "describe",
@@ -42,17 +33,10 @@ __all__ = [
     "open_bytes",
 ]
 
-DECOMPRESSED_LIMIT = 4 << 30
-"""Most bytes that one compressed input may become (the rest is left out, with a finding) and that a pipe may give."""
-
 SIDE_FILE_LIMIT = 512 << 20
 """Bytes that are decompressed of a file beside the region; the symbols of the largest kernels take 30 MB of text."""
 
-_STEP_IN = 1 << 16
-_STEP_OUT = 1 << 20
-_XZ_MEMORY = 1 << 30
-
-_COMPRESSED = ((b"\x1f\x8b", "gzip"), (b"\xfd7zXZ\x00", "xz"), (b"\x28\xb5\x2f\xfd", "zstd"))
+_STEP = 1 << 20
 
 _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\x17\x08\x44tracing", "a trace.dat file of trace-cmd"),
@@ -92,93 +76,9 @@ class Input:
     """``gzip``, ``xz``, ``zstd``; None for plain input."""
 
 
-class _Decompressor(Protocol):
-    @property
-    def eof(self) -> bool: ...
-    @property
-    def needs_input(self) -> bool: ...
-    @property
-    def unused_data(self) -> bytes: ...
-    def decompress(self, data: bytes, max_length: int) -> bytes: ...
-
-
-class _Gunzip:
-    """zlib's decompressor with the interface that lzma and zstd share."""
-
-    def __init__(self) -> None:
-        self._stream = zlib.decompressobj(31)
-
-    @property
-    def eof(self) -> bool:
-        return self._stream.eof
-
-    @property
-    def needs_input(self) -> bool:
-        return not self._stream.unconsumed_tail
-
-    @property
-    def unused_data(self) -> bytes:
-        return self._stream.unused_data
-
-    def decompress(self, data: bytes, max_length: int) -> bytes:
-        return self._stream.decompress(self._stream.unconsumed_tail + data, max_length)
-
-
-_OPENERS: dict[str, Callable[[], _Decompressor]] = {
-    "gzip": _Gunzip,
-    "xz": lambda: lzma.LZMADecompressor(memlimit=_XZ_MEMORY),
-    "zstd": zstd.ZstdDecompressor,
-}
-_ERRORS = (zlib.error, lzma.LZMAError, zstd.ZstdError, EOFError, MemoryError)
-
-
-def _damaged(code: str, message: str) -> Finding:
-    return Finding(Severity.ERROR, code, message)
-
-
 def map_file(file: BinaryIO, access: int = mmap.ACCESS_READ) -> npt.NDArray[np.uint8]:
     """All bytes of a file that is not empty."""
     return np.frombuffer(mmap.mmap(file.fileno(), 0, access=access), np.uint8)
-
-
-def _decompress(raw: memoryview, kind: str, limit: int, out: BinaryIO) -> tuple[int, list[Finding]]:
-    """Write all members of a compressed input to ``out``, up to ``limit`` bytes; what stops it early is a finding.
-
-    Returns how many bytes there are.
-    """
-    size = 0
-    stream = _OPENERS[kind]()
-    position = 0
-    while True:
-        if stream.eof:
-            rest = stream.unused_data + bytes(raw[position : position + 16])
-            magic = next(magic for magic, name in _COMPRESSED if name == kind)
-            if not rest.startswith(magic):
-                if (stream.unused_data + bytes(raw[position:])).strip(b"\0"):
-                    text = f"what follows the {kind} stream of {size} bytes is not {kind} and was left out"
-                    return size, [Finding(Severity.WARNING, "compressed-trailing-bytes", text)]
-                return size, []
-            position -= len(stream.unused_data)
-            stream = _OPENERS[kind]()
-        chunk = b""
-        if stream.needs_input:
-            chunk = bytes(raw[position : position + _STEP_IN])
-            position += len(chunk)
-        try:
-            piece = stream.decompress(chunk, _STEP_OUT)
-        except _ERRORS as error:
-            text = f"the {kind} stream is damaged ({error}); {size} bytes could be decompressed"
-            return size, [_damaged("compressed-input-damaged", text)]
-        store_all(out, piece if size + len(piece) <= limit else piece[: limit - size])
-        size += len(piece)
-        if size > limit:
-            text = f"the {kind} stream holds more than {limit} bytes; the rest was left out"
-            return limit, [_damaged("compressed-input-too-large", text)]
-        # zstd gives nothing once, and then asks for input, where the last piece was just as long as it might be
-        stuck = position >= len(raw) or not stream.needs_input
-        if not piece and not chunk and stuck and not stream.eof:
-            text = f"the {kind} stream ends in the middle; {size} bytes could be decompressed"
-            return size, [_damaged("compressed-input-truncated", text)]
 
 
 def _read_stream(file: BinaryIO, name: str, error: type[RbdumpError], limit: int) -> npt.NDArray[np.uint8]:
@@ -186,7 +86,7 @@ def _read_stream(file: BinaryIO, name: str, error: type[RbdumpError], limit: int
     out = bytearray()
     while True:
         try:
-            piece = file.read(_STEP_OUT)
+            piece = file.read(_STEP)
         except OSError as reason:
             raise error(f"{name}: cannot be read: {reason.strerror}") from None
         if not piece:
@@ -219,19 +119,18 @@ def _load(
     path: str,
     error: type[RbdumpError],
     limit: int,
-    store: BinaryIO | None = None,
     raw: npt.NDArray[np.uint8] | None = None,
+    unpack: Callable[[memoryview, str, int], Unpacked] = unpack,
 ) -> Input:
     data = _read(path, error, limit) if raw is None else raw
     name = "standard input" if path == "-" else path
     if not len(data):
         raise error(f"{name}: is empty")
-    head = data[:8].tobytes()
-    kind = next((kind for magic, kind in _COMPRESSED if head.startswith(magic)), None)
+    kind = compression_of(data[:8].tobytes())
     if kind is None:
         return Input(data, path)
-    with memory_file() if store is None else nullcontext(store) as out:
-        size, findings = _decompress(data.data, kind, limit, out)
+    out, size, findings = unpack(data.data, kind, limit)
+    with out:
         if not size:
             reason = findings[0].message if findings else f"the {kind} stream holds no bytes"
             raise error(f"{name}: {reason}")
@@ -242,15 +141,15 @@ def load_input(
     path: str,
     *,
     limit: int = DECOMPRESSED_LIMIT,
-    store: BinaryIO | None = None,
     raw: npt.NDArray[np.uint8] | None = None,
+    unpack: Callable[[memoryview, str, int], Unpacked] = unpack,
 ) -> Input:
     """The bytes of ``path`` (``-``: standard input), .gz, .xz and .zst decompressed. InputError when unreadable.
 
-    ``store``: an empty file for what is decompressed, where another process wants it as well. ``raw``: the bytes of
-    the file, where it is open already; then ``path`` is its name only.
+    ``raw``: the bytes of the file, where it is open already; then ``path`` is its name only. ``unpack`` stands in for
+    `rbdump.decompress.unpack`, where another process does that.
     """
-    return _load(path, InputError, limit, store, raw)
+    return _load(path, InputError, limit, raw, unpack)
 
 
 def load_source(path: str, *, limit: int = DECOMPRESSED_LIMIT) -> Input:
@@ -299,7 +198,7 @@ def describe(data: npt.NDArray[np.uint8]) -> str:
     for value, words in ((0, "all zero bytes"), (0xFF, "all 0xff bytes")):
         if data[0] == value and all(
             block.min() == block.max() == value
-            for block in (data[at : at + _STEP_OUT] for at in range(0, len(data), _STEP_OUT))
+            for block in (data[at : at + _STEP] for at in range(0, len(data), _STEP))
         ):
             return words
     if not any(byte < 9 or 13 < byte < 27 or 27 < byte < 32 or byte == 127 for byte in head):

@@ -1,22 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the processes of --jobs share: files without a name in memory, and files that both map."""
+"""Files without a name, in memory: what is decompressed, and what the processes of --jobs share."""
 
 from __future__ import annotations
 
 import os
-from mmap import ACCESS_READ, mmap
 from typing import BinaryIO
 
-__all__ = ["Identity", "map_identified", "memory_file", "store_all"]
-
-Identity = tuple[int, ...]
-"""Of a file that was mapped: mode, inode, device, and how many bytes were mapped."""
-
-
-def map_identified(file: BinaryIO) -> tuple[mmap, Identity]:
-    """All bytes of a file, and which file that is. OSError or ValueError when it cannot be mapped or is empty."""
-    mapped = mmap(file.fileno(), 0, access=ACCESS_READ)
-    return mapped, (*os.fstat(file.fileno())[:3], len(mapped))
+__all__ = ["memory_file", "store_all"]
 
 
 def memory_file() -> BinaryIO:

@@ -16,6 +16,7 @@ FLOORS = [
     "errors",
     "findings",
     "memoryfile",
+    "decompress",
     "inputs",
     "memo",
     "columns",

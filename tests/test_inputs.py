@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rbdump.decompress import zstd
 from rbdump.errors import InputError, SourceError
 from rbdump.findings import Severity
-from rbdump.inputs import describe, load_input, open_bytes, zstd
+from rbdump.inputs import describe, load_input, open_bytes
 from rbdump.memoryfile import store_all
 
 PAYLOAD = bytes(range(256)) * 8192 + os.urandom(300_000)
@@ -55,9 +56,9 @@ def test_steps_of_any_size_give_all(tmp_path: Path, kind: str, monkeypatch: pyte
     """A piece may be just as long as the greatest, with more input to come: nothing follows, and it is no end."""
     payload = bytes(range(256)) * 1600
     packed = write(tmp_path, COMPRESSORS[kind](payload))
-    monkeypatch.setattr("rbdump.inputs._STEP_OUT", 1 << 17)
+    monkeypatch.setattr("rbdump.decompress._STEP_OUT", 1 << 17)
     for step in range(1, os.path.getsize(packed) + 1, 5 if kind == "gzip" else 1):
-        monkeypatch.setattr("rbdump.inputs._STEP_IN", step)
+        monkeypatch.setattr("rbdump.decompress._STEP_IN", step)
         source = load_input(packed)
         assert (len(source.data), source.findings) == (len(payload), []), step
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
+import select
 import signal
 from collections.abc import Callable, Iterable
 from traceback import format_exc
@@ -78,6 +79,10 @@ class Child:
             finally:
                 del item  # else it and this frame would keep each other, and the files of the caller open
         return item
+
+    def has_answered(self) -> bool:
+        """Whether `receive` would not have to wait; False as well where what it gives came with what was received."""
+        return bool(select.select([self._reply], [], [], 0)[0])
 
     def close(self) -> int:
         """Wait for the end of the process; what it still has to say is lost. Its wait status."""

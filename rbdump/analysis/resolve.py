@@ -18,9 +18,10 @@ import numpy.typing as npt
 
 from rbdump.analysis.child import write_all
 from rbdump.analysis.placing import Placed, Placer
+from rbdump.decompress import DECOMPRESSED_LIMIT
 from rbdump.errors import InputError, UsageError
 from rbdump.findings import Finding, Severity
-from rbdump.inputs import DECOMPRESSED_LIMIT, load_input
+from rbdump.inputs import load_input
 from rbdump.render.trace import parse_origin
 from rbdump.ring import ScratchModule
 from rbdump.symbols.delta import BootAddresses

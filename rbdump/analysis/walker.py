@@ -1,98 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
 """The process of --jobs that walks a dump while this one reads the sources.
 
-The `rbdump` command starts it before it knows which dump is meant, so that it imports numpy while this process imports
-typer: nothing that is imported here is heavy.
+It is a copy of this process with all that a walk needs; what is imported here is not heavy.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
-from mmap import mmap
-from typing import TYPE_CHECKING, Any
+from mmap import ACCESS_READ, mmap
+from typing import TYPE_CHECKING
 
-from rbdump.analysis.child import Child, write_all
+from rbdump.analysis.child import Child
+from rbdump.analysis.dump import Dump
 from rbdump.analysis.walkoptions import WalkOptions
 from rbdump.errors import OutputError
-from rbdump.memoryfile import Identity, map_identified, memory_file
+from rbdump.memoryfile import memory_file
 
 if TYPE_CHECKING:
     from rbdump.analysis.walking import Prepare, Walk
 
     Receive = Callable[..., Walk]
 
-__all__ = ["dismiss_walker", "start_walker", "walk_beside"]
+__all__ = ["late_words", "walk_beside"]
 
-
-class _Walker:
-    """A process that waits for the order to walk a dump. OutputError when the system refuses it."""
-
-    def __init__(self) -> None:
-        try:
-            with ExitStack() as files:
-                self._store, self._columns = (files.enter_context(memory_file()) for _ in range(2))
-                orders, order = os.pipe()
-                # both ends stay open: an order for a process that was killed must not end this one by SIGPIPE
-                self._orders = files.enter_context(os.fdopen(orders, "rb", buffering=0))
-                self._order = files.enter_context(os.fdopen(order, "wb", buffering=0))
-                self._child = Child(self._work)
-                self._files = files.pop_all()
-        except OSError as error:
-            raise OutputError(f"cannot start a process for --jobs: {error.strerror}; try without it") from error
-
-    def _work(self) -> Iterator[Any]:
-        """What the process does, beginning with what takes long and needs no order."""
-        self._order.close()
-        from rbdump.analysis.walking import send_walk
-
-        with contextlib.suppress(EOFError):  # where none is given
-            path, identity, options, words = pickle.load(self._orders)
-            yield from send_walk(path, identity, options, words, self._store, self._columns)
-
-    def walk(self, path: str, dump: mmap, identity: Identity, options: WalkOptions, words: bool) -> Receive:
-        """Give the order to walk ``dump``, which was mapped by that path; waiting for it is `receive_walk`."""
-        with self._orders, self._order:
-            write_all(self._order.fileno(), pickle.dumps((path, identity, options, words)))
-        return partial(self._receive, path, dump, options, words)
-
-    def dismiss(self) -> None:
-        """There is nothing to walk."""
-        self._child.dismiss()
-        self._files.close()
-
-    def _receive(
-        self, path: str, dump: mmap, options: WalkOptions, words: bool, prepare: Prepare | None = None
-    ) -> Walk:
-        from rbdump.analysis.walking import receive_walk
-
-        with self._files:
-            try:
-                return receive_walk(self._child, path, dump, options, words, self._store, self._columns, prepare)
-            except OSError as error:
-                raise OutputError(f"cannot use a process for --jobs: {error.strerror}; try without it") from error
-
-
-_early: _Walker | None = None
-
-
-def start_walker() -> None:
-    """Start the process that the next `walk_beside` uses; where that fails `walk_beside` tries again, and says why."""
-    global _early
-    with contextlib.suppress(OutputError):
-        _early = _Walker()
-
-
-def dismiss_walker() -> None:
-    """End that process if nothing has used it."""
-    global _early
-    walker, _early = _early, None
-    if walker is not None:
-        walker.dismiss()
+late_words = False
+"""Whether `Walk.words` may be received when they are asked for: the `rbdump` command sets this. Who uses the library
+may copy a walk, keep it, and fork: for him nothing is left to be received.
+"""
 
 
 def walk_beside(path: str, options: WalkOptions, *, words: bool = False) -> Receive:
@@ -101,29 +39,40 @@ def walk_beside(path: str, options: WalkOptions, *, words: bool = False) -> Rece
     It may be given a `Prepare`. ``words``: that `Walk.words` will be wanted. What is no plain file can be read once
     only: that function then reads and walks it itself. OutputError when the system refuses the process.
     """
-    global _early
-    found = _plain_file(path)
-    if found is None:
-        dismiss_walker()
+    raw = _plain_file(path)
+    words = words and late_words
+    if raw is None:
         return partial(_walk_here, path, options)
-    walker, _early = _early, None
-    if walker is not None:
-        return walker.walk(path, *found, options, words)
-    # A library: other threads of its user may be importing, and a lock that one holds would never be released in a
-    # copy of this process. Its user may also keep, copy and fork what is returned: nothing is left to be received.
-    import rbdump.analysis.walking  # noqa: F401
+    try:
+        with ExitStack() as files:
+            dump = files.enter_context(Dump(raw, files.enter_context(memory_file())))
+            # A library: other threads of its user may be importing as well, and a lock that one holds would never be
+            # released in a copy of this process.
+            from rbdump.analysis import walking
 
-    return _Walker().walk(path, *found, options, words=False)
+            columns = files.enter_context(memory_file())
+            child = Child(partial(walking.send_walk, path, dump, options, words, columns))
+            return partial(_receive, files.pop_all(), partial(walking.receive_walk, child, dump, words, columns))
+    except OSError as error:
+        raise OutputError(f"cannot start a process for --jobs: {error.strerror}; try without it") from error
 
 
-def _plain_file(path: str) -> tuple[mmap, Identity] | None:
-    """The file if it is one that two processes can read, else None; `walk_dump` says what is wrong with it."""
+def _receive(files: ExitStack, receive: Receive, prepare: Prepare | None = None) -> Walk:
+    with files:
+        try:
+            return receive(prepare)
+        except OSError as error:
+            raise OutputError(f"cannot use a process for --jobs: {error.strerror}; try without it") from error
+
+
+def _plain_file(path: str) -> mmap | None:
+    """The bytes of a file if it is one that can be mapped, else None; `walk_dump` says what is wrong with it."""
     if path == "-":
         return None
     with contextlib.suppress(OSError, ValueError):
         if os.path.isfile(path):
             with open(path, "rb", buffering=0) as file:
-                return map_identified(file)
+                return mmap(file.fileno(), 0, access=ACCESS_READ)
     return None
 
 

@@ -6,6 +6,7 @@ Imports little of what lies above the ring floor: the process of --jobs has to b
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import pickle
@@ -19,6 +20,7 @@ import numpy.typing as npt
 
 from rbdump.abi import Abi
 from rbdump.analysis.child import Child
+from rbdump.analysis.dump import Dump
 from rbdump.analysis.walkoptions import WalkOptions
 from rbdump.columns import look_up
 from rbdump.errors import NotARegionError, UsageError
@@ -26,7 +28,7 @@ from rbdump.events.entries import Entries, gather_entries, swept_ids
 from rbdump.events.rows import Memory
 from rbdump.findings import Finding, Severity
 from rbdump.inputs import Input, describe, load_input, map_file
-from rbdump.memoryfile import Identity, map_identified, store_all
+from rbdump.memoryfile import store_all
 from rbdump.ring import (
     MAX_OTHER_REGIONS,
     POLICIES,
@@ -44,6 +46,9 @@ from rbdump.symbols.words import KernelWords, kernel_words
 __all__ = ["Prepare", "Walk", "receive_walk", "send_walk", "walk_dump"]
 
 _ALIGN = 64
+_ROW = 34
+"""Bytes that the columns of `Entries` and of their records take for each record, but for those of one value."""
+_STEP = 1 << 21
 _MIN_WHOLE = 200
 """Records of undamaged sub-buffers that are enough to judge formats by."""
 Prepare = Callable[[Abi, list[int]], None]
@@ -88,17 +93,13 @@ class Walk:
 
 def walk_dump(path: str, options: WalkOptions, raw: npt.NDArray[np.uint8] | None = None) -> Walk:
     """Open a dump and walk its region; ``raw`` as `load_input` takes it."""
-    source, region = _open_dump(path, options, raw=raw)
-    return _show(source, sweep(region), options)
+    source = load_input(path, raw=raw)
+    return _show(source, sweep(_open_region(source, options)), options)
 
 
-def _open_dump(
-    path: str, options: WalkOptions, store: BinaryIO | None = None, raw: npt.NDArray[np.uint8] | None = None
-) -> tuple[Input, Region]:
-    """``store`` and ``raw`` as `load_input` takes them."""
+def _open_region(source: Input, options: WalkOptions) -> Region:
     if options.policy not in (None, *POLICIES):
         raise UsageError(f"{options.policy!r} is no policy of --strict; there are {', '.join(POLICIES)}")
-    source = load_input(path, store=store, raw=raw)
     try:
         region = open_region(source.data, offset=options.offset)
     except NotARegionError as error:
@@ -108,7 +109,7 @@ def _open_dump(
         offsets += " and perhaps more" if len(region.other_regions) == MAX_OTHER_REGIONS else ""
         message = f"there are further regions in this input, at {offsets} (--offset opens another)"
         region.findings.append(Finding(Severity.WARNING, "other-regions", message, offset=region.other_regions[0]))
-    return source, region
+    return region
 
 
 def _show(source: Input, swept: Sweep, options: WalkOptions) -> Walk:
@@ -119,24 +120,15 @@ def _show(source: Input, swept: Sweep, options: WalkOptions) -> Walk:
     return Walk(source, region, records)
 
 
-def send_walk(
-    path: str, identity: Identity, options: WalkOptions, words: bool, store: BinaryIO, columns: BinaryIO
-) -> Iterator[Any]:
+def send_walk(path: str, dump: Dump, options: WalkOptions, words: bool, columns: BinaryIO) -> Iterator[Any]:
     """`swept_ids`, `walk_dump`, and the words if they are wanted, as `receive_walk` takes them from a `Child`.
 
-    ``store`` receives what is decompressed, ``columns`` the arrays of the walk. A path that names another file than
-    ``identity`` by now gives None.
+    ``columns`` receives the arrays of the walk.
     """
-    try:
-        with open(path, "rb") as file:
-            dump, found = map_identified(file)
-    except (OSError, ValueError):
-        found = ()
-    if found != identity:
-        yield None
-        return
-    source, region = _open_dump(path, options, store, np.frombuffer(dump, np.uint8))
+    source = load_input(path, raw=np.frombuffer(dump.raw, np.uint8), unpack=dump.unpack)
+    region = _open_region(source, options)
     swept = sweep(region)
+    os.ftruncate(columns.fileno(), int(swept.walked.nr_events.sum()) * _ROW)
     yield region.abi, swept_ids(swept)
     walk = _show(source, swept, options)
     walk.entries()
@@ -148,26 +140,14 @@ def send_walk(
         yield walk.words()
 
 
-def receive_walk(
-    child: Child,
-    path: str,
-    dump: mmap.mmap,
-    options: WalkOptions,
-    words: bool,
-    store: BinaryIO,
-    columns: BinaryIO,
-    prepare: Prepare | None = None,
-) -> Walk:
-    """What `send_walk` sends of ``dump``; walks it here if that process did not see the same file."""
+def receive_walk(child: Child, dump: Dump, words: bool, columns: BinaryIO, prepare: Prepare | None = None) -> Walk:
+    """What `send_walk` sends of ``dump``."""
     first = child.receive()
-    raw = np.frombuffer(dump, np.uint8)
-    if first is None:
-        child.close()
-        return walk_dump(path, options, raw=raw)
     if prepare is not None:
         prepare(*first)
+    _populate(columns, child)
     answer, parts = child.receive()
-    data = map_file(store) if os.fstat(store.fileno()).st_size else raw
+    data = map_file(dump.store) if os.fstat(dump.store.fileno()).st_size else np.frombuffer(dump.raw, np.uint8)
     shared = map_file(columns, mmap.ACCESS_COPY)
     walk: Walk = _Reader(answer, data, [shared[begin:end] for begin, end in parts]).load()
     if words:
@@ -175,6 +155,15 @@ def receive_walk(
     else:
         child.close()
     return walk
+
+
+def _populate(columns: BinaryIO, child: Child) -> None:
+    """Let the system find and clear the memory of ``columns`` while there is nothing else to do but wait."""
+    with contextlib.suppress(OSError, AttributeError):  # not all systems can; whoever writes to it says what is wrong
+        for begin in range(0, os.fstat(columns.fileno()).st_size, _STEP):
+            if child.has_answered():
+                return
+            os.posix_fallocate(columns.fileno(), begin, _STEP)
 
 
 def _keep(column: memoryview, columns: BinaryIO) -> tuple[int, int]:

@@ -8,11 +8,12 @@ import dataclasses
 import errno
 import lzma
 import os
+import re
+import shutil
 import signal
 import struct
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,11 +21,12 @@ import numpy as np
 import pytest
 
 from rbdump.abi import Abi
-from rbdump.analysis import walker, walking
+from rbdump.analysis import dump, walker, walking
 from rbdump.analysis.child import Child
-from rbdump.analysis.walker import start_walker, walk_beside
+from rbdump.analysis.walker import walk_beside
 from rbdump.analysis.walking import Walk, walk_dump
 from rbdump.analysis.walkoptions import WalkOptions
+from rbdump.decompress import zstd
 from rbdump.errors import InputError, NotARegionError, OutputError
 from rbdump.ring import walk_region
 from tests.conftest import SAMPLES
@@ -51,7 +53,10 @@ def plain(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("compressed", [True, False])
 @pytest.mark.parametrize("options", [WalkOptions(), WalkOptions(strict=True), WalkOptions(uncommitted=True)])
-def test_another_process_finds_the_same(plain: Path, options: WalkOptions, compressed: bool) -> None:
+def test_another_process_finds_the_same(
+    plain: Path, monkeypatch: pytest.MonkeyPatch, options: WalkOptions, compressed: bool
+) -> None:
+    monkeypatch.setattr(walker, "late_words", True)
     path = str(REGION if compressed else plain)
     here, there = walk_dump(path, options), walk_beside(path, options, words=True)()
     assert columns(here) == columns(there)
@@ -117,30 +122,15 @@ def test_its_errors_are_raised_here(tmp_path: Path) -> None:
         walk_beside(str(noise), WalkOptions())()
 
 
-@pytest.mark.parametrize("early", [True, False])
-def test_a_file_that_is_replaced_meanwhile_does_no_harm(plain: Path, tmp_path: Path, early: bool) -> None:
-    here = walk_dump(str(plain), WalkOptions())
-    if early:  # the process sees the name only after it is another file's
-        reader, writer = os.pipe()
-        first = walking.send_walk
-
-        def wait(*arguments: object) -> object:
-            os.read(reader, 1)
-            return first(*arguments)
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(walking, "send_walk", wait)
-            walk = walk_beside(str(plain), WalkOptions())
-    else:
-        walk = walk_beside(str(plain), WalkOptions())
-        time.sleep(0.1)
+@pytest.mark.parametrize("compressed", [True, False])
+def test_a_file_that_is_replaced_meanwhile_does_no_harm(plain: Path, tmp_path: Path, compressed: bool) -> None:
+    path = tmp_path / "dump"
+    shutil.copy(REGION if compressed else plain, path)
+    here = walk_dump(str(path), WalkOptions())
+    walk = walk_beside(str(path), WalkOptions())
     other = tmp_path / "other"
     other.write_bytes(bytes(9000))
-    other.replace(plain)
-    if early:
-        os.write(writer, b"x")
-        os.close(reader)
-        os.close(writer)
+    other.replace(path)
     there = walk()
     assert np.array_equal(here.source.data, there.source.data)
     assert columns(here) == columns(there)
@@ -151,19 +141,39 @@ def test_words_that_nobody_ordered_are_gathered_here(plain: Path) -> None:
     assert all(map(np.array_equal, here.words(), there.words()))
 
 
-def test_a_process_that_waits_already_is_used(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("content", [b"", b"\x28\xb5\x2f\xfd", zstd.compress(bytes(9000))[:-3], zstd.compress(b"")])
+def test_compressed_input_fails_as_it_fails_here(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "region.bin.zst"
+    path.write_bytes(content)
+    with pytest.raises((InputError, NotARegionError)) as here:
+        walk_dump(str(path), WalkOptions())
+    with pytest.raises(type(here.value), match=re.escape(str(here.value))):
+        walk_beside(str(path), WalkOptions())()
+
+
+def test_what_can_be_decompressed_is_walked_and_the_damage_said(plain: Path, tmp_path: Path) -> None:
+    path = tmp_path / "region.bin.xz"
+    path.write_bytes(REGION.read_bytes()[:-5000])
+    here, there = walk_dump(str(path), WalkOptions()), walk_beside(str(path), WalkOptions())()
+    assert [finding.code for finding in there.source.findings] == ["compressed-input-truncated"]
+    assert here.source.findings == there.source.findings
+    assert columns(here) == columns(there)
+
+
+@pytest.mark.parametrize(("error", "words"), [(MemoryError("no room"), "no room"), (None, "ended early")])
+def test_a_process_that_cannot_decompress_is_one_error(
+    monkeypatch: pytest.MonkeyPatch, error: Exception | None, words: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise error or KeyboardInterrupt
+
+    monkeypatch.setattr(dump, "decompress", fail)
     before = os.listdir("/proc/self/fd")
-    start_walker()
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fork", None)
-        walk = walk_beside(str(plain), WalkOptions())()
-    assert columns(walk) == columns(walk_dump(str(plain), WalkOptions()))
-    del walk
-    start_walker()
-    walk_beside("-", WalkOptions())  # no work for it
-    assert len(os.listdir("/proc/self/fd")) == len(before)
+    with pytest.raises(MemoryError if error else OutputError, match=words):
+        walk_beside(str(REGION), WalkOptions())()
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
+    assert len(os.listdir("/proc/self/fd")) == len(before)
 
 
 def test_a_file_named_like_standard_input_is_not_meant(
@@ -231,7 +241,7 @@ def test_nothing_of_it_is_left_when_the_walk_is_there(plain: Path) -> None:
     before = os.listdir("/proc/self/fd")
     with pytest.raises(NotARegionError) as kept:
         walk_beside("/bin/sh", WalkOptions())()
-    walk = walk_beside(str(plain), WalkOptions(), words=True)()
+    walk = walk_beside(str(REGION), WalkOptions(), words=True)()
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
     assert len(copy.deepcopy(walk).words()) == 2
@@ -263,16 +273,17 @@ def test_a_process_that_cannot_be_started_is_one_error(plain: Path, monkeypatch:
 
     monkeypatch.setattr(os, "fork", refuse)
     before = os.listdir("/proc/self/fd")
-    with pytest.raises(OutputError, match="cannot start a process"):
-        walk_beside(str(plain), WalkOptions())
-    start_walker()  # says nothing: whether it is needed is not known yet
-    assert walker._early is None
+    for path in (plain, REGION):
+        with pytest.raises(OutputError, match="cannot start a process"):
+            walk_beside(str(path), WalkOptions())
     assert len(os.listdir("/proc/self/fd")) == len(before)
 
 
-def test_the_process_that_told_the_words_is_waited_for_when_the_next_begins(plain: Path) -> None:
+def test_the_process_that_told_the_words_is_waited_for_when_the_next_begins(
+    plain: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(walker, "late_words", True)
     for _ in range(2):
-        start_walker()
         walk_beside(str(plain), WalkOptions(), words=True)().words()
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)  # not waited for, which would hold up this process
     Child(lambda: [0]).close()

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from rbdump.__main__ import SEVERAL_JOBS
 from rbdump.errors import ExitStatus
 from tests.conftest import Run
 
@@ -136,16 +135,6 @@ def test_jsonl_has_one_object_for_each_event(run: Run, sample: list[str | Path])
         assert event["event"] == "sched:sched_switch"
         assert isinstance(event["fields"]["prev_comm"], str)
         assert isinstance(event["fields"]["next_pid"], int)
-
-
-@pytest.mark.parametrize("words", ["-j2", "-j 2", "--jobs 2", "--jobs=16", "region.bin --jsonl --jobs 04 --cpu 0"])
-def test_several_jobs_are_seen_before_the_options_are_read(words: str) -> None:
-    assert SEVERAL_JOBS.search(words)
-
-
-@pytest.mark.parametrize("words", ["", "-j1", "--jobs 1", "--jobs=", "--jsonl 2", "region-j2", "x.bin --last 2"])
-def test_one_job_starts_nothing(words: str) -> None:
-    assert not SEVERAL_JOBS.search(words)
 
 
 def test_jobs_change_nothing(run: Run, sample: list[str | Path]) -> None:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rbdump.decompress import zstd
 from rbdump.errors import SourceError
 from rbdump.events.format import FormatError
 from rbdump.events.tracefs import (
@@ -21,7 +22,6 @@ from rbdump.events.tracefs import (
     parse_printk_formats,
     parse_saved_cmdlines,
 )
-from rbdump.inputs import zstd
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 
