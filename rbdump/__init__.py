@@ -87,7 +87,7 @@ def open(
     copies, images = _paths(tracefs), _paths(vmlinux)
     path = os.fspath(path)
     options = WalkOptions(offset, strict, policy, uncommitted)
-    walk = walk_beside(path, options, words=bool(kallsyms or images)) if jobs > 1 else None
+    walk = walk_beside(path, options) if jobs > 1 else None
 
     from rbdump.analysis.sources import EarlyFiles, Sources
     from rbdump.analysis.trace import Trace

@@ -6,13 +6,20 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import re
 import signal
 import sys
+from itertools import pairwise
 from typing import NoReturn
 
+from rbdump.analysis.walker import begin_walk, dismiss_walk
 from rbdump.errors import ExitStatus, RbdumpError
 
-__all__ = ["main"]
+__all__ = ["guess_walk", "main"]
+
+_SEVERAL_JOBS = re.compile(r"(?:^| )(?:-j|--jobs)[ =]?0*(?:[2-9]|1[0-9])")
+_OTHERWISE = re.compile(r" --(?:offset|strict|policy|uncommitted)")
+"""Options that change what is walked."""
 
 
 def main() -> NoReturn:
@@ -27,6 +34,9 @@ def main() -> NoReturn:
     gc.disable()  # one run, few cycles, millions of short-lived strings
     # numpy's linear algebra is not used; its threads cost start-up time and do not survive the fork of --jobs
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    region = guess_walk(sys.argv[1:])
+    if region is not None:
+        begin_walk(region, words=any(word.startswith(("--kallsyms", "--vmlinux")) for word in sys.argv))
     from rbdump.cli import run
     from rbdump.cli.reporting import complain
 
@@ -42,9 +52,22 @@ def main() -> NoReturn:
     except MemoryError:
         complain("there is not enough memory for what these inputs ask for")
         status = ExitStatus.INPUT
+    dismiss_walk()
     with contextlib.suppress(OSError):
         sys.stderr.flush()
     os._exit(status)  # taking a large trace apart object by object would be 4 % of the run
+
+
+def guess_walk(arguments: list[str]) -> str | None:
+    """The region that the arguments name if they ask for several --jobs, guessed: to import what reads them takes long.
+
+    None where it might be another word, or is read in another way than by default.
+    """
+    words = " ".join(arguments)
+    if arguments[:1] != ["parse"] or not _SEVERAL_JOBS.search(words) or _OTHERWISE.search(words):
+        return None
+    named = (word for before, word in pairwise(arguments) if not before.startswith("-") and not word.startswith("-"))
+    return next(named, None)
 
 
 def _open_standard_files() -> None:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The process of --jobs that walks a dump while this one reads the sources.
 
-It is a copy of this process with all that a walk needs; what is imported here is not heavy.
+The `rbdump` command begins it by a guess at its arguments, before it imports what reads them. What is imported here is
+not heavy: the process that decompresses the dump begins before numpy is imported.
 """
 
 from __future__ import annotations
@@ -25,44 +26,81 @@ if TYPE_CHECKING:
 
     Receive = Callable[..., Walk]
 
-__all__ = ["late_words", "walk_beside"]
-
-late_words = False
-"""Whether `Walk.words` may be received when they are asked for: the `rbdump` command sets this. Who uses the library
-may copy a walk, keep it, and fork: for him nothing is left to be received.
-"""
+__all__ = ["begin_walk", "dismiss_walk", "walk_beside"]
 
 
-def walk_beside(path: str, options: WalkOptions, *, words: bool = False) -> Receive:
+class _Walker:
+    """A process that walks ``raw``, a file that was mapped by that path. OutputError when the system refuses it."""
+
+    def __init__(self, raw: mmap, path: str, options: WalkOptions, words: bool) -> None:
+        self.order = path, options
+        try:
+            with ExitStack() as files:
+                store, columns = (files.enter_context(memory_file()) for _ in range(2))
+                dump = files.enter_context(Dump(raw, store))
+                # A library: other threads of its user may be importing as well, and a lock that one holds would never
+                # be released in a copy of this process.
+                from rbdump.analysis import walking
+
+                self._child = Child(partial(walking.send_walk, path, dump, options, words, columns))
+                self._receive = partial(walking.receive_walk, self._child, dump, words, columns)
+                self._files = files.pop_all()
+        except OSError as error:
+            raise OutputError(f"cannot start a process for --jobs: {error.strerror}; try without it") from error
+
+    def receive(self, prepare: Prepare | None = None) -> Walk:
+        """The walk. Raises what the process raised."""
+        with self._files:
+            try:
+                return self._receive(prepare)
+            except OSError as error:
+                raise OutputError(f"cannot use a process for --jobs: {error.strerror}; try without it") from error
+
+    def dismiss(self) -> None:
+        """The walk is not wanted."""
+        self._child.dismiss()
+        self._files.close()
+
+
+_begun: _Walker | None = None
+
+
+def begin_walk(path: str, *, words: bool) -> None:
+    """Begin what `walk_beside` will be asked for most likely: ``path``, read as it is read without options.
+
+    ``words``: that `Walk.words` will be wanted; they are received when they are asked for. Who copies a walk, keeps it
+    or forks must not use this. Where no process can be started `walk_beside` tries again, and says why.
+    """
+    global _begun
+    raw = _plain_file(path)
+    if raw is not None:
+        with contextlib.suppress(OutputError):
+            _begun = _Walker(raw, path, WalkOptions(), words)
+
+
+def dismiss_walk() -> None:
+    """End what `begin_walk` began, if nothing has used it."""
+    global _begun
+    walker, _begun = _begun, None
+    if walker is not None:
+        walker.dismiss()
+
+
+def walk_beside(path: str, options: WalkOptions) -> Receive:
     """Begin `walk_dump` in another process; the function that is returned waits for it, and raises what it raised.
 
-    It may be given a `Prepare`. ``words``: that `Walk.words` will be wanted. What is no plain file can be read once
-    only: that function then reads and walks it itself. OutputError when the system refuses the process.
+    It may be given a `Prepare`. What is no plain file can be read once only: that function then reads and walks it
+    itself. OutputError when the system refuses the process.
     """
+    global _begun
+    if _begun is not None and _begun.order == (path, options):
+        walker, _begun = _begun, None
+        return walker.receive
+    dismiss_walk()
     raw = _plain_file(path)
-    words = words and late_words
     if raw is None:
         return partial(_walk_here, path, options)
-    try:
-        with ExitStack() as files:
-            dump = files.enter_context(Dump(raw, files.enter_context(memory_file())))
-            # A library: other threads of its user may be importing as well, and a lock that one holds would never be
-            # released in a copy of this process.
-            from rbdump.analysis import walking
-
-            columns = files.enter_context(memory_file())
-            child = Child(partial(walking.send_walk, path, dump, options, words, columns))
-            return partial(_receive, files.pop_all(), partial(walking.receive_walk, child, dump, words, columns))
-    except OSError as error:
-        raise OutputError(f"cannot start a process for --jobs: {error.strerror}; try without it") from error
-
-
-def _receive(files: ExitStack, receive: Receive, prepare: Prepare | None = None) -> Walk:
-    with files:
-        try:
-            return receive(prepare)
-        except OSError as error:
-            raise OutputError(f"cannot use a process for --jobs: {error.strerror}; try without it") from error
+    return _Walker(raw, path, options, words=False).receive
 
 
 def _plain_file(path: str) -> mmap | None:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import typer
 
 from rbdump import __version__
-from rbdump.analysis import walker
 from rbdump.cli import check, formats, info, parse, resolve
 from rbdump.cli.command import Command
 from rbdump.errors import ExitStatus
@@ -45,7 +44,6 @@ def _root(
 
 def run() -> int:
     """Do what the arguments of this process say; the exit status."""
-    walker.late_words = True
     try:
         app()
     except SystemExit as end:

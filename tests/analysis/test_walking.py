@@ -23,7 +23,7 @@ import pytest
 from rbdump.abi import Abi
 from rbdump.analysis import dump, walker, walking
 from rbdump.analysis.child import Child
-from rbdump.analysis.walker import walk_beside
+from rbdump.analysis.walker import begin_walk, dismiss_walk, walk_beside
 from rbdump.analysis.walking import Walk, walk_dump
 from rbdump.analysis.walkoptions import WalkOptions
 from rbdump.decompress import zstd
@@ -53,12 +53,9 @@ def plain(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("compressed", [True, False])
 @pytest.mark.parametrize("options", [WalkOptions(), WalkOptions(strict=True), WalkOptions(uncommitted=True)])
-def test_another_process_finds_the_same(
-    plain: Path, monkeypatch: pytest.MonkeyPatch, options: WalkOptions, compressed: bool
-) -> None:
-    monkeypatch.setattr(walker, "late_words", True)
+def test_another_process_finds_the_same(plain: Path, options: WalkOptions, compressed: bool) -> None:
     path = str(REGION if compressed else plain)
-    here, there = walk_dump(path, options), walk_beside(path, options, words=True)()
+    here, there = walk_dump(path, options), walk_beside(path, options)()
     assert columns(here) == columns(there)
     assert all(map(np.array_equal, here.words(), there.words()))
     assert there.words() is there.words()
@@ -176,6 +173,41 @@ def test_a_process_that_cannot_decompress_is_one_error(
     assert len(os.listdir("/proc/self/fd")) == len(before)
 
 
+@pytest.mark.parametrize("compressed", [True, False])
+def test_what_was_begun_is_used(plain: Path, monkeypatch: pytest.MonkeyPatch, compressed: bool) -> None:
+    path = str(REGION if compressed else plain)
+    begin_walk(path, words=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fork", None)
+        walk = walk_beside(path, WalkOptions())()
+        with pytest.raises(TypeError):  # once
+            walk_beside(path, WalkOptions())
+    here = walk_dump(path, WalkOptions())
+    assert columns(walk) == columns(here)
+    assert all(map(np.array_equal, here.words(), walk.words()))
+    assert walk.words() is walk.words()
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+def test_what_was_begun_in_vain_is_ended(plain: Path, compressed: bool) -> None:
+    path = str(REGION if compressed else plain)
+    before = os.listdir("/proc/self/fd")
+    begin_walk(path, words=True)
+    strict = walk_beside(path, WalkOptions(strict=True))()
+    assert columns(strict) == columns(walk_dump(path, WalkOptions(strict=True)))
+    del strict
+    begin_walk(path, words=True)
+    walk_beside("-", WalkOptions())
+    begin_walk(path, words=True)
+    dismiss_walk()
+    for nothing in ("-", "/", "/no such file"):
+        begin_walk(nothing, words=False)
+        assert walker._begun is None
+    assert len(os.listdir("/proc/self/fd")) == len(before)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
 def test_a_file_named_like_standard_input_is_not_meant(
     plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -241,7 +273,7 @@ def test_nothing_of_it_is_left_when_the_walk_is_there(plain: Path) -> None:
     before = os.listdir("/proc/self/fd")
     with pytest.raises(NotARegionError) as kept:
         walk_beside("/bin/sh", WalkOptions())()
-    walk = walk_beside(str(REGION), WalkOptions(), words=True)()
+    walk = walk_beside(str(REGION), WalkOptions())()
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
     assert len(copy.deepcopy(walk).words()) == 2
@@ -276,15 +308,15 @@ def test_a_process_that_cannot_be_started_is_one_error(plain: Path, monkeypatch:
     for path in (plain, REGION):
         with pytest.raises(OutputError, match="cannot start a process"):
             walk_beside(str(path), WalkOptions())
+        begin_walk(str(path), words=True)  # says nothing: whether it is needed is not known yet
+        assert walker._begun is None
     assert len(os.listdir("/proc/self/fd")) == len(before)
 
 
-def test_the_process_that_told_the_words_is_waited_for_when_the_next_begins(
-    plain: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(walker, "late_words", True)
+def test_the_process_that_told_the_words_is_waited_for_when_the_next_begins(plain: Path) -> None:
     for _ in range(2):
-        walk_beside(str(plain), WalkOptions(), words=True)().words()
+        begin_walk(str(plain), words=True)
+        walk_beside(str(plain), WalkOptions())().words()
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)  # not waited for, which would hold up this process
     Child(lambda: [0]).close()
     with pytest.raises(ChildProcessError):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from rbdump.__main__ import guess_walk
 from rbdump.errors import ExitStatus
 from tests.conftest import Run
 
@@ -135,6 +136,54 @@ def test_jsonl_has_one_object_for_each_event(run: Run, sample: list[str | Path])
         assert event["event"] == "sched:sched_switch"
         assert isinstance(event["fields"]["prev_comm"], str)
         assert isinstance(event["fields"]["next_pid"], int)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "parse region.bin -j2",
+        "parse -j 2 --kallsyms k region.bin --raw-fields",
+        "parse --tracefs t region.bin --jobs=16",
+        "parse region.bin --jsonl --jobs 04 --cpu 0 another",
+    ],
+)
+def test_several_jobs_begin_before_the_options_are_read(words: str) -> None:
+    assert guess_walk(words.split()) == "region.bin"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "",
+        "parse",
+        "--jobs 2",
+        "info region.bin --jobs 2",
+        "parse region.bin",
+        "parse region.bin --jobs 1",
+        "parse region.bin --jobs=",
+        "parse region-j2 --last 2",
+        "parse --jsonl region.bin --jobs 2",  # it may be the value of an option
+        "parse - --jobs 2",
+        "parse region.bin --jobs 2 --offset 4096",
+        "parse region.bin --jobs 2 --strict",
+        "parse region.bin --policy=6.12 --jobs 2",
+        "parse region.bin --uncommitted --jobs 2",
+    ],
+)
+def test_what_cannot_be_guessed_is_not_begun(words: str) -> None:
+    assert guess_walk(words.split()) is None
+
+
+@pytest.mark.parametrize("extra", [["--help"], ["--event", "no_such_event"], ["--no-such-option"]])
+def test_what_was_begun_for_nothing_leaves_nothing(run: Run, sample: list[str | Path], extra: list[str]) -> None:
+    one, two = (run("parse", *sample, *extra, *jobs) for jobs in ([], ["--jobs", "2"]))
+    assert (one.returncode, one.stdout, one.stderr) == (two.returncode, two.stdout, two.stderr)
+
+
+@pytest.mark.parametrize("extra", [["--strict"], ["--uncommitted"], ["--offset", "0"], ["--raw-fields"], []])
+def test_jobs_read_a_region_as_one_process_does(run: Run, sample: list[str | Path], extra: list[str]) -> None:
+    one, two = (run("parse", *extra, *sample, *jobs) for jobs in ([], ["--jobs", "2"]))
+    assert (one.returncode, one.stdout, one.stderr) == (two.returncode, two.stdout, two.stderr)
 
 
 def test_jobs_change_nothing(run: Run, sample: list[str | Path]) -> None:
