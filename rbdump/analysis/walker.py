@@ -38,8 +38,8 @@ class _Walker:
             with ExitStack() as files:
                 store, columns = (files.enter_context(memory_file()) for _ in range(2))
                 dump = files.enter_context(Dump(raw, store))
-                # A library: other threads of its user may be importing as well, and a lock that one holds would never
-                # be released in a copy of this process.
+                # Not in the copy of this process: other threads of a library's user may be importing as well, and a
+                # lock that one holds would never be released there.
                 from rbdump.analysis import walking
 
                 self._child = Child(partial(walking.send_walk, path, dump, options, words, columns))

@@ -27,6 +27,7 @@ __all__ = [
     "Geometry",
     "are_swaps_shifted",
     "derive_geometry",
+    "guess_geometry",
     "looks_like_header",
     "looks_like_subbufs",
     "nr_subbufs_for",
@@ -119,12 +120,12 @@ def derive_geometry(data: Bytes, identity: Identity, total_size: int | None = No
             best = score, geometry
     if best is not None:
         return best[1]
-    blind = _guess(data, identity, sizes) if guess and identity.by_magic else None
+    blind = guess_geometry(data, identity, sizes) if guess and identity.by_magic else None
     if blind is None:
         raise NotARegionError(
             f"the headers of all CPUs behind offset {identity.offset:#x} are destroyed: no sub-buffer size is left"
         )
-    return blind
+    return blind[1]
 
 
 def _intact(data: Bytes, identity: Identity, geometry: Geometry) -> bool:
@@ -141,12 +142,15 @@ def _intact(data: Bytes, identity: Identity, geometry: Geometry) -> bool:
     return True
 
 
-def _guess(data: Bytes, identity: Identity, sizes: set[int]) -> Geometry | None:
+def guess_geometry(
+    data: Bytes, identity: Identity, sizes: set[int]
+) -> tuple[tuple[int, int, int], Geometry] | None:
     """Without any header: the sizes that the kernel chooses for some number of CPUs, if sub-buffers lie there.
 
     Those by which most sub-buffers are used: sub-buffers twice as large would skip every second one, half as large they
-    could not hold what they say, and the headers of more CPUs would lie on some. Then those by which time stamps fall
-    least often along the memory of a CPU.
+    could not hold what they say, and the headers of more CPUs would lie on some. Then those by which, along the memory
+    of a CPU, time stamps fall least often and fewest sub-buffers were left out: it is filled from its beginning on.
+    In front stands what these make of it: how many are used, less how often that is so, and bytes.
     """
     best: tuple[tuple[int, int, int], Geometry] | None = None
     for subbuf_size in SUBBUF_SIZES:
@@ -158,16 +162,16 @@ def _guess(data: Bytes, identity: Identity, sizes: set[int]) -> Geometry | None:
                 positions = _positions(identity, subbuf_size, count)
                 chunks = [Chunk(at, begin, 0) for at, begin, _ in islice(positions, cpus)]
                 each = (_look(data, identity, chunk.data, subbuf_size, count) for chunk in chunks)
-                looks = list(takewhile(_is_likely, each))
+                looks = list(takewhile(_Look.is_likely, each))
                 if len(looks) < cpus:
                     continue
-                used = sum(len(stamps) - wrong for stamps, wrong, _ in looks)
-                falls = sum(int(np.count_nonzero(stamps[1:] < stamps[:-1])) for stamps, _, _ in looks)
-                score = (used, -falls, cpus * count * subbuf_size)
+                used = sum(len(look.stamps) - look.wrong for look in looks)
+                odd = sum(look.skipped + int(np.count_nonzero(look.stamps[1:] < look.stamps[:-1])) for look in looks)
+                score = (used, -odd, cpus * count * subbuf_size)
                 if best is None or score > best[0]:
                     end = chunks[-1].data + count * subbuf_size
                     best = score, Geometry(subbuf_size, count, tuple(chunks), end)
-    return best[1] if best else None
+    return best
 
 
 def _positions(identity: Identity, subbuf_size: int, nr_subbufs: int) -> Iterator[tuple[int, int, int]]:
@@ -186,27 +190,36 @@ def looks_like_subbufs(data: Bytes, identity: Identity, at: int, subbuf_size: in
 
     Of a truncated input what is there has to do.
     """
-    return _is_likely(_look(data, identity, at, subbuf_size, nr_subbufs))
+    return _look(data, identity, at, subbuf_size, nr_subbufs).is_likely()
 
 
-def _look(
-    data: Bytes, identity: Identity, at: int, subbuf_size: int, nr_subbufs: int
-) -> tuple[npt.NDArray[np.uint64], int, int]:
-    """Of the sub-buffers at ``at``: time stamps of those that hold something, how many are none, how many there are."""
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What lies where sub-buffers should."""
+
+    stamps: npt.NDArray[np.uint64]
+    """Time stamps of those that hold something."""
+    skipped: int
+    """Others in front of the last of these."""
+    wrong: int
+    """How many are none."""
+    number: int
+
+    def is_likely(self) -> bool:
+        return len(self.stamps) > 0 and (self.wrong <= 1 or self.wrong * 10 <= self.number)
+
+
+def _look(data: Bytes, identity: Identity, at: int, subbuf_size: int, nr_subbufs: int) -> _Look:
     structs = identity.structs
     header = int(structs.subbuf.sizeof())
     nr_subbufs = min(nr_subbufs, (len(data) - at) // subbuf_size)
     if at < 0 or nr_subbufs < 1:
-        return np.empty(0, np.uint64), 0, 0
+        return _Look(np.empty(0, np.uint64), 0, 0, 0)
     subbufs = parse_subbufs(data, at, nr_subbufs, subbuf_size, header, structs.abi)
     possible = subbufs.size <= subbuf_size - header
-    used = possible & (subbufs.size > 0) & (subbufs.size % 4 == 0) & (subbufs.time_stamp != 0)
-    return subbufs.time_stamp[used], nr_subbufs - int(np.count_nonzero(possible)), nr_subbufs
-
-
-def _is_likely(look: tuple[npt.NDArray[np.uint64], int, int]) -> bool:
-    stamps, wrong, number = look
-    return len(stamps) > 0 and (wrong <= 1 or wrong * 10 <= number)
+    used = np.flatnonzero(possible & (subbufs.size > 0) & (subbufs.size % 4 == 0) & (subbufs.time_stamp != 0))
+    skipped = int(used[-1]) + 1 - len(used) if len(used) else 0
+    return _Look(subbufs.time_stamp[used], skipped, nr_subbufs - int(np.count_nonzero(possible)), nr_subbufs)
 
 
 def looks_like_header(data: Bytes, identity: Identity, at: int, subbuf_size: int, nr_subbufs: int) -> bool:

@@ -20,6 +20,7 @@ from rbdump.ring.layout import LAYOUTS, META_MAGIC, SCRATCH_MODULES
 from rbdump.ring.structs import RegionStructs, member_offset, region_structs, struct_parse
 
 __all__ = [
+    "ABIS",
     "MAGIC_ONLY",
     "MIN_SUBBUFS",
     "SUBBUF_SIZES",

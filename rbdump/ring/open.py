@@ -18,6 +18,7 @@ from construct import Container
 from rbdump.columns import distinct
 from rbdump.errors import NotARegionError, UsageError
 from rbdump.findings import Finding, Severity
+from rbdump.ring.bare import bare_region
 from rbdump.ring.buffers import is_permutation, repair_buffers
 from rbdump.ring.geometry import (
     Chunk,
@@ -51,7 +52,7 @@ def open_region(data: Bytes, *, offset: int | None = None) -> Region:
     NotARegionError when none is, UsageError when the input has no such offset.
     """
     places = Places(data)
-    found = _locate(places, offset)
+    found = _locate(places, offset) or bare_region(data, offset or 0)
     if found is None:
         where = "anywhere in the input"
         if offset is not None:
@@ -102,16 +103,12 @@ def _try(data: Bytes, offset: int, pointers: int = 2, *, guess: bool = True) -> 
     identity = identify(data, offset, pointers=pointers)
     if identity is None:
         return None
+    meta = identity.structs.meta
+    total_size = None if meta is None else int(struct_parse(meta, data, offset).total_size)
     try:
-        return identity, derive_geometry(data, identity, _total_size(data, identity), guess=guess)
+        return identity, derive_geometry(data, identity, total_size, guess=guess)
     except NotARegionError:
         return None
-
-
-def _total_size(data: Bytes, identity: Identity) -> int | None:
-    if identity.structs.meta is None:
-        return None
-    return int(struct_parse(identity.structs.meta, data, identity.offset).total_size)
 
 
 def _search(places: Places, start: int) -> tuple[Identity, Geometry] | None:
@@ -179,6 +176,9 @@ class _Opener:
         if self.structs.meta is not None:
             self.read_meta(region)
             self.read_scratch(region)
+        if not any(chunk.plausible for chunk in geometry.chunks):
+            words = "no header is left: sizes, CPUs and their order are inferred from the sub-buffers"
+            self.find("headers-destroyed", words, offset=region.offset)
         headers = [struct_parse(self.structs.cpu_meta, self.data, chunk.header) for chunk in geometry.chunks]
         base = self.vote_base(headers)
         region.cpus = tuple(self.read_cpu(cpu, header, base) for cpu, header in enumerate(headers))

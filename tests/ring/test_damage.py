@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
-from rbdump.errors import RbdumpError
+from rbdump.errors import NotARegionError, RbdumpError
 from rbdump.ring import POLICIES, RecordState, Region, SubbufState, open_region, walk_region
 from tests.ring.test_walk import SHAPES, load, rows, steady
 from tests.ringwriter import CPU_HEADERS, Consume, RegionWriter, Stamped
@@ -299,6 +299,49 @@ def test_sub_buffers_tell_the_sizes_when_all_headers_are_noise(layout: str, subb
     opened = open_region(broken)
     assert (opened.subbuf_size, opened.nr_subbufs, len(opened.cpus)) == (subbuf_size, 16, cpus)
     assert sorted(rows(opened, walk_region(opened))) == sorted(before)
+
+
+@pytest.mark.parametrize("noise", [True, False])
+@pytest.mark.parametrize(
+    ("layout", "byteorder", "long_size", "subbuf_size", "cpus"),
+    [
+        ("A0", "little", 8, 4096, 1),
+        ("A", "big", 8, 4096, 2),
+        ("A'", "little", 8, 16384, 3),
+        ("B", "little", 4, 8192, 2),
+        ("B", "little", 8, 4096, 5),
+        ("B'", "big", 4, 4096, 2),
+        ("C1", "little", 8, 4096, 1),
+        ("C2", "big", 8, 65536, 2),
+        ("C2", "little", 4, 4096, 5),
+        ("C2-inject", "little", 8, 4096, 2),
+    ],
+)
+def test_sub_buffers_alone_are_a_region(
+    layout: str,
+    byteorder: Literal["little", "big"],
+    long_size: Literal[4, 8],
+    subbuf_size: int,
+    cpus: int,
+    noise: bool,
+) -> None:
+    filled = (9, 20, 5, 40, 3)
+    events = [steady(filled[cpu] * subbuf_size // 32, cpu=cpu) for cpu in range(cpus)]
+    writer = RegionWriter(
+        events, layout=layout, byteorder=byteorder, long_size=long_size, subbuf_size=subbuf_size, nr_subbufs=16
+    )
+    data = load(writer.region())
+    before = rows(region := open_region(data), walk_region(region))
+    broken, rng = data.copy(), np.random.default_rng(cpus)
+    for begin, end in [(0, writer.data_offsets[0]), *zip(writer.cpu_offsets, writer.data_offsets, strict=True)]:
+        broken[begin:end] = rng.integers(0, 256, end - begin) if noise else 0
+    opened = open_region(broken)
+    assert (opened.subbuf_size, opened.nr_subbufs, len(opened.cpus)) == (subbuf_size, 16, cpus)
+    assert sorted(rows(opened, walk_region(opened))) == sorted(before)
+    assert "headers-destroyed" in {finding.code for finding in opened.findings}
+    broken[writer.data_offsets[0] :] = rng.integers(0, 256, len(broken) - writer.data_offsets[0])
+    with pytest.raises(NotARegionError):
+        open_region(broken)
 
 
 def entry(writer: RegionWriter, position: int) -> int:

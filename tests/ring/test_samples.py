@@ -86,6 +86,17 @@ def test_sample(folder: Path) -> None:
         assert strict == printed(lastboot)
 
 
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: "-".join(folder.parts[-2:]))
+def test_a_sample_without_any_header_is_decoded_all_the_same(folder: Path) -> None:
+    region = load(folder)
+    whole, data = walk_region(region), region.data.copy()
+    for begin, end in [(0, region.cpus[0].data_offset), *((cpu.offset, cpu.data_offset) for cpu in region.cpus)]:
+        data[begin:end] = 0
+    bare = walk_region(open_region(data))
+    for column in ("offset", "length", "ts", "cpu"):
+        assert np.array_equal(getattr(bare, column), getattr(whole, column)), column
+
+
 def test_a_cpu_that_the_kernel_lost() -> None:
     folder = next((folder for folder in FOLDERS if label(folder) == LOST_A_CPU), None)
     if folder is None:

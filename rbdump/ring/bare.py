@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A region of which no header is left, found by its sub-buffers alone where it fills the input.
+
+They lie where rb_range_meta_init() (kernel/trace/ring_buffer.c) puts those of a region of that size.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from rbdump.ring.geometry import Geometry, guess_geometry
+from rbdump.ring.identify import ABIS, MIN_SUBBUFS, Identity
+from rbdump.ring.layout import LAYOUTS
+from rbdump.ring.structs import region_structs
+from rbdump.ring.subbufs import parse_subbufs
+from rbdump.ring.walk import Words, walk_chains
+
+__all__ = ["bare_region"]
+
+Bytes = npt.NDArray[np.uint8]
+
+_LAYOUTS = ("C2", "B")
+"""Two for all: what lies in front of the first sub-buffer ends on the same page in the others. The newest first."""
+_LARGEST = 1 << 30
+"""Bytes of an input that is tried: memory that somebody reserved for a trace is not larger."""
+_LEAST = 0.5
+"""Of the sub-buffers that hold something so many hold records to their end; of other data next to none do."""
+
+
+def bare_region(data: Bytes, offset: int) -> tuple[Identity, Geometry] | None:
+    """The region from ``offset`` to the end of the input, if its sub-buffers show that one lies there."""
+    best: tuple[tuple[int, int, int], tuple[Identity, Geometry]] | None = None
+    room = len(data) - offset
+    for layout in _LAYOUTS if room <= _LARGEST else ():
+        for abi in ABIS:
+            structs = region_structs(abi, LAYOUTS[layout])
+            identity = Identity(offset, structs, structs.buffers_offset, by_magic=False)
+            guess = guess_geometry(data, identity, {room})
+            if guess is None:
+                continue
+            (_, evenness, _), geometry = guess
+            good, used, stamped = _in_order(data, identity, geometry)
+            score = good, stamped, evenness
+            if good >= max(MIN_SUBBUFS, _LEAST * used) and (best is None or score > best[0]):
+                best = score, (identity, geometry)
+    return best[1] if best is not None else None
+
+
+def _in_order(data: Bytes, identity: Identity, geometry: Geometry) -> tuple[int, int, int]:
+    """How many sub-buffers hold events and are in order to their end, how many hold anything, how many have a time."""
+    structs, count, size = identity.structs, geometry.nr_subbufs, geometry.subbuf_size
+    header = int(structs.subbuf.sizeof())
+    words = Words.of(data, identity.offset, structs.abi)
+    good = used = stamped = 0
+    for chunk in geometry.chunks:
+        subbufs = parse_subbufs(data, chunk.data, count, size, header, structs.abi)
+        possible = subbufs.size <= size - header
+        filled = np.flatnonzero(possible & (subbufs.size > 0))
+        begin = (subbufs.offset[filled] + header - identity.offset) // 4
+        walked = walk_chains(words, begin, begin + subbufs.size[filled] // 4, subbufs.time_stamp[filled])
+        good += int(np.count_nonzero((walked.error == 0) & (walked.backwards < 0) & (walked.nr_events > 0)))
+        used += int(np.count_nonzero(subbufs.size))
+        stamped += int(np.count_nonzero(possible & (subbufs.time_stamp != 0)))
+    return good, used, stamped
