@@ -81,13 +81,17 @@ def open(
     """
     if jobs < 1:
         raise UsageError(f"jobs={jobs}: give how many processes, 1 or more")
-    from rbdump.analysis.walker import walk_beside
+    from rbdump.analysis.walker import dismiss_walk, walk_beside
     from rbdump.analysis.walkoptions import WalkOptions
 
     copies, images = _paths(tracefs), _paths(vmlinux)
     path = os.fspath(path)
     options = WalkOptions(offset, strict, policy, uncommitted)
-    walk = walk_beside(path, options) if jobs > 1 else None
+    walk = None
+    if jobs > 1:
+        walk = walk_beside(path, options)
+    else:
+        dismiss_walk()  # what the command began by a guess
 
     from rbdump.analysis.sources import EarlyFiles, Sources
     from rbdump.analysis.trace import Trace

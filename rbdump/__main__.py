@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import os
 import re
@@ -12,8 +13,7 @@ import sys
 from itertools import pairwise
 from typing import NoReturn
 
-from rbdump.analysis.walker import begin_walk, dismiss_walk
-from rbdump.errors import ExitStatus, RbdumpError
+from rbdump.errors import ExitStatus, RbdumpError, complain
 
 __all__ = ["guess_walk", "main"]
 
@@ -34,24 +34,26 @@ def main() -> NoReturn:
     gc.disable()  # one run, few cycles, millions of short-lived strings
     # numpy's linear algebra is not used; its threads cost start-up time and do not survive the fork of --jobs
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    region = guess_walk(sys.argv[1:])
-    if region is not None:
-        begin_walk(region, words=any(word.startswith(("--kallsyms", "--vmlinux")) for word in sys.argv))
-    from rbdump.cli import run
-    from rbdump.cli.reporting import complain
+    from rbdump.analysis.walker import begin_walk, dismiss_walk  # takes long enough to press Ctrl-C
 
     try:
+        region = guess_walk(sys.argv[1:])
+        if region is not None:
+            begin_walk(region, words=any(word.startswith(("--kallsyms", "--vmlinux")) for word in sys.argv))
+        from rbdump.cli import run
+
         status = run()
         sys.stdout.flush()
     except RbdumpError as error:
         complain(str(error))
         status = error.status
-    except OSError as error:  # files of the user are RbdumpErrors; what is left is standard output
-        complain(f"cannot write the output: {error.strerror}")
-        status = ExitStatus.OUTPUT
-    except MemoryError:
-        complain("there is not enough memory for what these inputs ask for")
-        status = ExitStatus.INPUT
+    except (MemoryError, OSError) as error:
+        if isinstance(error, MemoryError) or error.errno == errno.ENOMEM:
+            complain("there is not enough memory for what these inputs ask for")
+            status = ExitStatus.INPUT
+        else:  # files of the user are RbdumpErrors; what is left is standard output
+            complain(f"cannot write the output: {error.strerror}")
+            status = ExitStatus.OUTPUT
     dismiss_walk()
     with contextlib.suppress(OSError):
         sys.stderr.flush()

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from enum import IntEnum, unique
 from typing import ClassVar
 
@@ -15,6 +17,7 @@ __all__ = [
     "SourceError",
     "UsageError",
     "WrongImageError",
+    "complain",
 ]
 
 
@@ -84,3 +87,14 @@ class OutputError(RbdumpError):
     """The output cannot be written."""
 
     status = ExitStatus.OUTPUT
+
+
+def complain(text: str) -> None:
+    """One line on stderr; where that cannot be written, nobody wants to read it.
+
+    What a terminal would obey is escaped: the names of files and tasks come from anywhere.
+    """
+    if not text.isprintable():
+        text = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+    with contextlib.suppress(OSError):
+        print(f"rbdump: {text}", file=sys.stderr, flush=True)

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 from rbdump.errors import OutputError, RbdumpError
 
-__all__ = ["Child", "write_all"]
+__all__ = ["Child", "is_ready", "write_all"]
 
 _QUIET = frozenset({signal.SIGPIPE, signal.SIGINT})
 """Signals that are meant for all processes of a run."""
@@ -33,6 +33,13 @@ def write_all(fd: int, data: bytes) -> None:
             view = view[os.write(fd, view) :]
         except OSError as error:
             raise OutputError(f"cannot write the output: {error.strerror}; it is incomplete") from error
+
+
+def is_ready(fd: int) -> bool:
+    """Whether a read would not have to wait."""
+    poll = select.poll()  # select() refuses the descriptors from 1024 on
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 class Child:
@@ -82,15 +89,16 @@ class Child:
 
     def has_answered(self) -> bool:
         """Whether `receive` would not have to wait; False as well where what it gives came with what was received."""
-        return bool(select.select([self._reply], [], [], 0)[0])
+        return is_ready(self._reply.fileno())
 
     def close(self) -> int:
         """Wait for the end of the process; what it still has to say is lost. Its wait status."""
         if self._status is None:
             self._reply.close()
-            self._status = 0
-            with contextlib.suppress(ChildProcessError):  # where the caller ignores SIGCHLD nobody can wait
+            try:
                 self._status = os.waitpid(self._pid, 0)[1]
+            except ChildProcessError:  # where the caller ignores SIGCHLD nobody can wait
+                self._status = 0
         return self._status
 
     def receive_last(self) -> Any:

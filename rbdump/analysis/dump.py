@@ -43,6 +43,9 @@ class Dump:
         yield decompress(memoryview(self.raw), kind, DECOMPRESSED_LIMIT, self.store)
 
     def unpack(self, *_: object) -> Unpacked:
-        """Stands in for `rbdump.decompress.unpack` in one of the processes: waits for the one that does it."""
+        """Stands in for `rbdump.decompress.unpack` in one of the processes, once: waits for the one that does it.
+
+        Only the parent of that one could learn by what signal it was ended.
+        """
         assert self._child is not None
         return self.store, *self._child.receive()

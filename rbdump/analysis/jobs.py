@@ -11,14 +11,13 @@ from __future__ import annotations
 import fcntl
 import itertools
 import os
-import select
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from functools import partial
 from typing import TypeVar
 
-from rbdump.analysis.child import Child, write_all
+from rbdump.analysis.child import Child, is_ready, write_all
 from rbdump.errors import OutputError
 from rbdump.memoryfile import memory_file
 
@@ -179,7 +178,7 @@ def _take_turns(fd: int, count: int, render: Render, untaken: int, turn: int, pa
             rendered.append((index, error))
             break
         # who has passed the last token on is gone, and that its pipe is closed means nothing any more
-        while following < count and (len(rendered) > _AHEAD or select.select([turn], [], [], 0)[0]):
+        while following < count and (len(rendered) > _AHEAD or is_ready(turn)):
             following = hand_on()
     while following < count:
         following = hand_on()

@@ -33,7 +33,8 @@ class _Walker:
     """A process that walks ``raw``, a file that was mapped by that path. OutputError when the system refuses it."""
 
     def __init__(self, raw: mmap, path: str, options: WalkOptions, words: bool) -> None:
-        self.order = path, options
+        self.order: tuple[str, WalkOptions] | None = (path, options)
+        """None when it is being received."""
         try:
             with ExitStack() as files:
                 store, columns = (files.enter_context(memory_file()) for _ in range(2))
@@ -69,17 +70,17 @@ def begin_walk(path: str, *, words: bool) -> None:
     """Begin what `walk_beside` will be asked for most likely: ``path``, read as it is read without options.
 
     ``words``: that `Walk.words` will be wanted; they are received when they are asked for. Who copies a walk, keeps it
-    or forks must not use this. Where no process can be started `walk_beside` tries again, and says why.
+    or forks must not use this. What fails here is tried again, and said, when it is asked for.
     """
     global _begun
     raw = _plain_file(path)
     if raw is not None:
-        with contextlib.suppress(OutputError):
+        with contextlib.suppress(OutputError, MemoryError):
             _begun = _Walker(raw, path, WalkOptions(), words)
 
 
 def dismiss_walk() -> None:
-    """End what `begin_walk` began, if nothing has used it."""
+    """End what `begin_walk` began, whether it was used or not: nothing more of it is wanted."""
     global _begun
     walker, _begun = _begun, None
     if walker is not None:
@@ -92,11 +93,11 @@ def walk_beside(path: str, options: WalkOptions) -> Receive:
     It may be given a `Prepare`. What is no plain file can be read once only: that function then reads and walks it
     itself. OutputError when the system refuses the process.
     """
-    global _begun
-    if _begun is not None and _begun.order == (path, options):
-        walker, _begun = _begun, None
-        return walker.receive
-    dismiss_walk()
+    if _begun is not None and _begun.order is not None:
+        if _begun.order == (path, options):
+            _begun.order = None
+            return _begun.receive
+        dismiss_walk()
     raw = _plain_file(path)
     if raw is None:
         return partial(_walk_here, path, options)

@@ -10,8 +10,8 @@ import typer
 
 import rbdump
 from rbdump.cli import options
-from rbdump.cli.reporting import complain, report_findings
-from rbdump.errors import UsageError, WrongImageError
+from rbdump.cli.reporting import report_findings
+from rbdump.errors import UsageError, WrongImageError, complain
 
 __all__ = ["formats"]
 

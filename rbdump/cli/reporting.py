@@ -8,27 +8,15 @@ import errno
 import json
 import os
 import stat
-import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from rbdump.errors import OutputError, UsageError
+from rbdump.errors import OutputError, UsageError, complain
 from rbdump.findings import Finding, Severity
 
-__all__ = ["check_findings_file", "complain", "report_findings"]
+__all__ = ["check_findings_file", "report_findings"]
 
 SHOWN_OF_A_CODE = 3
-
-
-def complain(text: str) -> None:
-    """One line on stderr; where that cannot be written, nobody wants to read it.
-
-    What a terminal would obey is escaped: the names of files and tasks come from anywhere.
-    """
-    if not text.isprintable():
-        text = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-    with contextlib.suppress(OSError):
-        print(f"rbdump: {text}", file=sys.stderr, flush=True)
 
 
 def check_findings_file(path: str, inputs: Iterable[str]) -> None:

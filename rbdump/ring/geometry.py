@@ -142,9 +142,7 @@ def _intact(data: Bytes, identity: Identity, geometry: Geometry) -> bool:
     return True
 
 
-def guess_geometry(
-    data: Bytes, identity: Identity, sizes: set[int]
-) -> tuple[tuple[int, int, int], Geometry] | None:
+def guess_geometry(data: Bytes, identity: Identity, sizes: set[int]) -> tuple[tuple[int, int, int], Geometry] | None:
     """Without any header: the sizes that the kernel chooses for some number of CPUs, if sub-buffers lie there.
 
     Those by which most sub-buffers are used: sub-buffers twice as large would skip every second one, half as large they

@@ -14,12 +14,14 @@ import signal
 import struct
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+import rbdump
 from rbdump.abi import Abi
 from rbdump.analysis import dump, walker, walking
 from rbdump.analysis.child import Child
@@ -42,6 +44,12 @@ def columns(walk: Walk) -> list[object]:
     found = [getattr(table, field.name).tolist() for table in tables for field in dataclasses.fields(table)]
     of_entries = [getattr(entries, name).tolist() for name in ("id", "flags", "preempt_count", "pid")]
     return [found, of_entries, findings]
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    yield
+    dismiss_walk()
 
 
 @pytest.fixture
@@ -204,6 +212,63 @@ def test_what_was_begun_in_vain_is_ended(plain: Path, compressed: bool) -> None:
         begin_walk(nothing, words=False)
         assert walker._begun is None
     assert len(os.listdir("/proc/self/fd")) == len(before)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_what_was_begun_is_ended_where_one_process_is_meant(plain: Path) -> None:
+    begin_walk(str(plain), words=True)
+    assert len(rbdump.open(plain).records)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_what_is_not_asked_for_in_the_end_is_ended(plain: Path) -> None:
+    begin_walk(str(plain), words=True)
+    walk_beside(str(plain), WalkOptions())()  # and no words
+    dismiss_walk()
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_no_room_to_begin_is_said_when_it_is_asked_for(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> int:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fork", refuse)
+        begin_walk(str(plain), words=True)
+        with pytest.raises(MemoryError):
+            walk_beside(str(plain), WalkOptions())
+    assert columns(walk_beside(str(plain), WalkOptions())()) == columns(walk_dump(str(plain), WalkOptions()))
+
+
+def test_any_number_of_files_may_be_open(plain: Path, tmp_path: Path) -> None:
+    code = f"""
+import os, resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (2000, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+files = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+import rbdump
+trace = rbdump.open({str(plain)!r}, jobs=2)
+with open({str(tmp_path / "out")!r}, "wb") as out:
+    trace.write(out.fileno(), jobs=2)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_wait_that_was_interrupted_is_not_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    child = Child(lambda: [0])
+    assert child.receive() == 0
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "waitpid", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            child.close()
+    assert child.close() == 0
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
 

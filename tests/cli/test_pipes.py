@@ -284,3 +284,19 @@ def test_a_caller_that_ignores_its_children_may_use_jobs(raw: Path) -> None:
     )
     assert done.returncode == 0
     assert len(body(done.stdout)) > 1000
+
+
+@pytest.mark.parametrize(
+    ("jobs", "error"), [("1", "MemoryError"), ("2", "MemoryError"), ("1", "OSError(12, 'Cannot allocate memory')")]
+)
+def test_no_room_even_for_numpy_is_one_sentence(raw: Path, tmp_path: Path, jobs: str, error: str) -> None:
+    (tmp_path / "numpy").mkdir()
+    (tmp_path / "numpy" / "__init__.py").write_text(f"raise {error}")
+    done = subprocess.run(
+        [*command(), "parse", str(raw), "--jobs", jobs],
+        capture_output=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    said = b"rbdump: there is not enough memory for what these inputs ask for\n"
+    assert (done.returncode, done.stderr) == (ExitStatus.INPUT, said)
