@@ -226,13 +226,17 @@ def _values(data: Octets, abi: Abi, count: int, count_at: int, behind: int) -> V
     word = abi.long_size
     for at in _aligned_after(behind, abi):
         for base in _aligned_after(at + 4 * count, abi):
-            found = _encoding(data, abi, count, at, base)
+            found = _from_base(data, abi, count, at, base)
             if found is not None:
                 return found
+    # Since 7.0 the table is aligned to its entries: one entry further it would hardly look worse.
+    without = _without_base(data, abi, count, -(-behind // 4) * 4)
+    if without is not None:
+        return without
     for alignment in _alignments(abi):
         base = count_at - max(alignment, word)
         at = base - -(-4 * count // alignment) * alignment
-        if at >= 0 and (found := _encoding(data, abi, count, at, base)) and found[2] is not None:
+        if at >= 0 and (found := _from_base(data, abi, count, at, base)):
             return found
     for alignment in _alignments(abi):
         at = count_at - -(-word * count // alignment) * alignment
@@ -243,32 +247,43 @@ def _values(data: Octets, abi: Abi, count: int, count_at: int, behind: int) -> V
     return None
 
 
-def _encoding(data: Octets, abi: Abi, count: int, at: int, base: int) -> Values | None:
+def _entries(data: Octets, abi: Abi, count: int, at: int) -> Index | None:
+    """The signed entries of a table at ``at``, if there can be one."""
     if at + 4 * count > len(data):
         return None
     stored = np.ndarray((count,), abi.dtype(4, signed=True), buffer=data, offset=at).astype(np.int64)
-    if int(np.count_nonzero(np.diff(stored))) < count // 2:
-        return None  # few symbols share an address
+    # few symbols share an address
+    return stored if int(np.count_nonzero(np.diff(stored))) >= count // 2 else None
+
+
+def _from_base(data: Octets, abi: Abi, count: int, at: int, base: int) -> Values | None:
+    stored = _entries(data, abi, count, at)
+    if stored is None or base + abi.long_size > len(data):
+        return None
     unsigned = stored & 0xFFFF_FFFF
-    has_base = base + abi.long_size <= len(data)
-    if int(unsigned[-1]) > 0 and bool((unsigned[1:] >= unsigned[:-1]).all()):
-        # the first offset is not always 0: the base is that of a symbol which may have been left out
-        if has_base and unsigned[-1] < _MAX_KERNEL:
-            return Encoding.BASE_RELATIVE, at, base
-        if unsigned[0] >= _MAX_KERNEL // 16 and abi.long_size == 4:
-            return Encoding.ADDRESSES_32, at, None
+    # the first offset is not always 0: the base is that of a symbol which may have been left out
+    if 0 < unsigned[-1] < _MAX_KERNEL and bool((unsigned[1:] >= unsigned[:-1]).all()):
+        return Encoding.BASE_RELATIVE, at, base
     below = stored < 0
     split = int(np.argmax(below)) if below.any() else count
-    if has_base and 0 < split < count and bool(below[split:].all()) and stored[split] == -1:
+    if 0 < split < count and bool(below[split:].all()) and stored[split] == -1:
         rising, falling = stored[:split], stored[split:]
         if bool((rising[1:] >= rising[:-1]).all() and (falling[1:] <= falling[:-1]).all()):
             return Encoding.ABSOLUTE_PERCPU, at, base
-    if has_base and split == 0 and stored[0] == -1 and bool((stored[1:] <= stored[:-1]).all()):
+    if split == 0 and stored[0] == -1 and bool((stored[1:] <= stored[:-1]).all()):
         return Encoding.ABSOLUTE_PERCPU, at, base
-    places = stored + 4 * np.arange(count)
-    if bool((places[1:] >= places[:-1]).all()):
-        return Encoding.PLACE_RELATIVE, at, None
     return None
+
+
+def _without_base(data: Octets, abi: Abi, count: int, at: int) -> Values | None:
+    stored = _entries(data, abi, count, at)
+    if stored is None:
+        return None
+    unsigned = stored & 0xFFFF_FFFF
+    if abi.long_size == 4 and unsigned[0] >= _MAX_KERNEL // 16 and bool((unsigned[1:] >= unsigned[:-1]).all()):
+        return Encoding.ADDRESSES_32, at, None
+    places = stored + 4 * np.arange(count)
+    return (Encoding.PLACE_RELATIVE, at, None) if bool((places[1:] >= places[:-1]).all()) else None
 
 
 def decode_names(data: Octets, tables: Tables) -> tuple[Names, npt.NDArray[np.uint8]] | None:

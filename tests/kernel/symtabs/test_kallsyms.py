@@ -81,6 +81,19 @@ def test_old_arm_aligns_to_a_power_of_two(layout: str, abi: Abi, alignment: int,
         assert read(blob, abi, 0)[1] == symbols
 
 
+@pytest.mark.parametrize("abi", ABIS[::2], ids=str)
+def test_since_7_0_a_table_is_aligned_to_its_entries(abi: Abi) -> None:
+    """Read one entry further it looks as good wherever the word behind it is not below the last address."""
+    places = set()
+    for count in range(600, 1400, 50):
+        symbols = make_symbols(BASE[8], count)
+        blob = write_kallsyms(symbols, "place", abi, BASE[8] + 0x40000, alignment=4)
+        tables, found = read(blob, abi, BASE[8] + 0x40000)
+        assert found == symbols
+        places.add(tables.values % 8)
+    assert places == {0, 4}
+
+
 def test_the_byte_order_is_found() -> None:
     abi = Abi("big", 8)
     data = embed(write_kallsyms(make_symbols(BASE[8]), "base behind", abi, 0))
