@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Self
 
 import numpy as np
@@ -35,6 +36,7 @@ __all__ = [
     "boot_table",
     "closest_tally",
     "given_delta",
+    "impossible",
     "infer_delta",
     "stated_delta",
     "unmoved_delta",
@@ -49,6 +51,8 @@ _DATA_SYMBOL = "rb_data_ptr"
 _MAX_WORDS = 16384
 _MAX_PAIRS = 8 << 20
 _MAX_CANDIDATES = 48
+_MAX_LOOKED_AT = 4096
+"""Of these some are impossible: two halves of different addresses are one as well."""
 _MIN_VOTES = 6
 _MIN_RATIO = 4.0
 _MIN_SHARE = 0.7
@@ -138,6 +142,15 @@ def unmoved_delta(code: CodeMap) -> TextDelta | None:
     return TextDelta(0, "the kernel has no KASLR")
 
 
+def impossible(code: CodeMap, delta: int, abi: Abi) -> str:
+    """Why no kernel can have been moved by so many bytes, empty if one can."""
+    if (code.start ^ (code.start + delta)) >> (8 * abi.long_size - 1) & 1:
+        return "it would have been moved from one half of the address space to the other"
+    if abi.long_size == 8 and (code.start >= X86_IMAGES) != (code.start + delta >= X86_IMAGES):
+        return "kernels of x86-64 and riscv64 stay in the last 2 GiB of the address space, and no others lie there"
+    return ""
+
+
 def infer_delta(code: CodeMap, words: Addrs, counts: npt.NDArray[np.int64], abi: Abi) -> TextDelta | None:
     """The delta that makes most recorded addresses land on functions or behind calls; None when none stands out.
 
@@ -169,14 +182,16 @@ def closest_tally(code: CodeMap, words: Addrs, counts: npt.NDArray[np.int64], ab
 def _candidates(
     code: CodeMap, words: Addrs, counts: npt.NDArray[np.int64], abi: Abi
 ) -> Iterator[tuple[int, int, Tally]]:
-    """The deltas that have most votes: value, votes, and where the words then land."""
+    """The possible deltas that have most votes: value, votes, and where the words then land."""
     anchors = code.anchors()
     if not len(anchors) or not len(words):
         return
     chosen = words
     if len(words) > _MAX_WORDS:  # code addresses repeat, pointers to objects seldom do
         chosen = words[np.sort(np.argsort(-counts, kind="stable")[:_MAX_WORDS])]
-    for value, votes in _votes(chosen, anchors, _granule(code), abi):
+    found = _votes(chosen, anchors, _granule(code), abi)
+    possible = (one for one in found if not impossible(code, _signed(one[0], abi), abi))
+    for value, votes in islice(possible, _MAX_CANDIDATES):
         yield value, votes, code.tally(code.link(chosen, value))
 
 
@@ -222,5 +237,5 @@ def _votes(words: Addrs, anchors: Addrs, granule: int, abi: Abi) -> list[tuple[i
     pick = np.arange(int(number.sum())) - np.repeat(starts, number) + np.repeat(first, number)
     deltas = (np.repeat(words, number) - sorted_anchors[pick]) & np.uint64(abi.long_mask)
     values, votes = np.unique(deltas, return_counts=True)
-    top = np.argsort(-votes, kind="stable")[:_MAX_CANDIDATES]
+    top = np.argsort(-votes, kind="stable")[:_MAX_LOOKED_AT]
     return list(zip(values[top].tolist(), votes[top].tolist(), strict=True))

@@ -26,6 +26,7 @@ from rbdump.symbols.delta import (
     boot_table,
     closest_tally,
     given_delta,
+    impossible,
     infer_delta,
     stated_delta,
     unmoved_delta,
@@ -166,7 +167,7 @@ def fit_image(
                 findings.append(Finding(Severity.WARNING, "text-addr-of-another-boot", message))
             if given is None:
                 delta, check = inferred, second
-    problem = _misfit(code, boot) or (_impossible(code, delta, boot.abi) or delta.problem if delta else "")
+    problem = _misfit(code, boot) or (impossible(code, delta.value, boot.abi) or delta.problem if delta else "")
     if delta is None and not problem and code.has_code and _image_words(words) >= 2 * _MIN_ADDRESSES:
         problem = "no place of it in memory explains the code addresses of the region"
     if problem or check.verdict is Verdict.WRONG:
@@ -247,15 +248,6 @@ def refuse(name: str, why: str, *, force: bool) -> Finding:
 def _convinces(code: CodeMap, tally: Tally) -> bool:
     """Whether a place that was searched for is a kernel's: so many are tried that any list fits one a bit."""
     return code.has_code or tally.functions >= max(_MIN_FOUND, _MIN_FOUND_RATIO * tally.chance)
-
-
-def _impossible(code: CodeMap, delta: TextDelta, abi: Abi) -> str:
-    """Why no kernel can have been moved by that much, empty if one can."""
-    if (code.start ^ (code.start + delta.value)) >> (8 * abi.long_size - 1) & 1:
-        return "it would have been moved from one half of the address space to the other"
-    if abi.long_size == 8 and (code.start >= X86_IMAGES) != (code.start + delta.value >= X86_IMAGES):
-        return "kernels of x86-64 and riscv64 stay in the last 2 GiB of the address space, and no others lie there"
-    return ""
 
 
 def _other_word_size(table: SymbolTable, abi: Abi) -> str:

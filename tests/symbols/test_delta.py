@@ -128,6 +128,18 @@ def test_delta_inferred_from_function_starts_alone() -> None:
     assert delta.value == SLIDE
 
 
+def test_halves_of_two_addresses_move_no_kernel_out_of_its_part_of_the_address_space() -> None:
+    """What an older record left in the padding of a stack, and the low half of the address behind it, look like one."""
+    kernel = write_kernel()
+    code = CodeMap(kernel.symbols)
+    left = np.array([0x9318_9664_0000_0000 | addr & 0xFFFF_FFFF for addr in kernel.functions[::10]], np.uint64)
+    assert infer_delta(code, left, ones(left), LE64) is None
+    words = np.union1d(left, [addr + SLIDE for addr in kernel.functions[::40]])
+    delta = infer_delta(code, words, ones(words), LE64)
+    assert delta is not None
+    assert delta.value == SLIDE
+
+
 def test_code_addresses_are_found_among_more_words_than_are_looked_at() -> None:
     kernel = write_kernel()
     recorded = kernel.recorded(SLIDE)
