@@ -27,6 +27,9 @@ Index = npt.NDArray[np.int64]
 
 _FIRST_LINE = re.compile(rb"([0-9a-fA-F]{8}|[0-9a-fA-F]{16}) [^ \n] [^ \n]")
 _MAX_BAD_SHARE = 0.02
+_PLACEHOLDER = b"The real System.map is in"
+"""Of the only line of /boot/System.map-... on Debian, whose address is the last one that there is."""
+_MAX_PLACEHOLDER = 256
 
 
 def load_kallsyms(source: str | bytes) -> SymbolTable:
@@ -48,6 +51,11 @@ def parse_kallsyms(text: bytes, *, name: str = "symbol list") -> SymbolTable:
     first = _FIRST_LINE.search(text[: 1 << 16])
     if first is None:
         raise SourceError(f"{name}: no line looks like a line of /proc/kallsyms or System.map (ADDRESS TYPE NAME)")
+    if _PLACEHOLDER in text[:_MAX_PLACEHOLDER]:
+        raise SourceError(
+            f"{name}: is Debian's placeholder, the real one is in the linux-image-...-dbg package; "
+            "the kernel image has the symbols as well (--vmlinux)"
+        )
     width = len(first[1])
     octets = np.frombuffer(text, np.uint8)
     ends = np.flatnonzero(octets == 0x0A)

@@ -196,11 +196,12 @@ class SymbolTable:
         rows, begin = core[first], addrs[first]
         stop = np.append(begin[1:], begin[-1:])
         ranges = self._bounds(everything)
-        if not ranges and len(begin):  # a hand-made list: answer from its first text symbol to its last address
-            text = np.flatnonzero(np.isin(self.types[rows], _TEXT))
-            ranges = [(int(begin[text[0]] if len(text) else begin[0]), int(begin[-1]) + 1)]
-        if len(stop):
-            stop[-1] = max(int(stop[-1]) + 1, max((high for _, high in ranges), default=0))
+        if len(begin):
+            behind = min(int(begin[-1]) + 1, 2**64 - 1)
+            if not ranges:  # a hand-made list: answer from its first text symbol to its last address
+                text = np.flatnonzero(np.isin(self.types[rows], _TEXT))
+                ranges = [(int(begin[text[0]] if len(text) else begin[0]), behind)]
+            stop[-1] = max(behind, *(high for _, high in ranges))
         pieces = []
         for low, high in ranges:
             clipped_begin = np.maximum(begin, np.uint64(low))

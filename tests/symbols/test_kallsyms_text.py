@@ -45,6 +45,7 @@ def test_other_lines_are_counted() -> None:
     [
         (b"", "no line looks like"),
         (b"hello\nworld\n", "no line looks like"),
+        (b"ffffffffffffffff B The real System.map is in the linux-image-<version>-dbg package\n", "placeholder"),
         (b"0000000000000000 T _stext\n0000000000000000 T f\n", "all addresses are 0"),
     ],
 )

@@ -160,3 +160,10 @@ def test_an_empty_table_finds_nothing() -> None:
     table = SymbolTable(np.empty(0, np.uint64), Names.from_list([]))
     assert found(table, 0x1234) is None
     assert len(table.nearest(np.empty(0, np.uint64))[0]) == 0
+
+
+def test_an_address_may_be_the_last_one() -> None:
+    last = 2**64 - 1
+    for addrs in ([last], [0x1000, last]):
+        table = SymbolTable(np.array(addrs, np.uint64), Names.from_list(["a", "b"][: len(addrs)]))
+        assert found(table, 0x1800) == (None if len(addrs) == 1 else "a+0x800/0xffffffffffffefff")
