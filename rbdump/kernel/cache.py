@@ -16,8 +16,8 @@ from pathlib import Path
 
 __all__ = ["ImageCache"]
 
-_FORMAT = 2
-"""Raise it when anything that is stored changes its meaning."""
+_FORMAT = 3
+"""Raise it when anything that is stored changes its meaning, or was wrong."""
 _MAGIC = b"rbdump\x00\x01"
 _HEADER = len(_MAGIC) + 12
 _MAX_IMAGES = 24
