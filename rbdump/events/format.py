@@ -40,10 +40,10 @@ class Field:
     offset: int
     """Bytes from the start of struct trace_entry."""
     size: int
-    """Bytes; 4 for ``__data_loc`` and ``__rel_loc`` (8 in synthetic events, whose first 4 are the u32)."""
+    """Bytes; 4 for each ``__data_loc`` and ``__rel_loc`` (8 in synthetic events, whose first 4 are the u32)."""
     signed: bool
     array_length: int | None = None
-    """Number of elements of a fixed array; None for a scalar and for dynamic arrays."""
+    """Elements of a fixed array, dynamic arrays in an array of these; None for a scalar and a single dynamic array."""
     element_size: int = 0
     """Bytes of one element of an array (fixed or dynamic; 1 where the type is unknown); the size for a scalar."""
 
@@ -111,6 +111,9 @@ _FIELD = re.compile(
     re.ASCII,
 )
 _DECLARATION = re.compile(r"(?P<type>.*[\s*\])])(?P<name>[A-Za-z_]\w*)\s*(?P<array>\[.*\])?", re.ASCII | re.DOTALL)
+_MAX_STRINGS = 64
+"""MAX_ARRAY_LEN of kernel/trace/trace_probe.h."""
+_SEVERAL = re.compile(r"\[\]\[(\d{1,9})\]$", re.ASCII)
 _LENGTH = re.compile(r"\[\s*(\d{1,9})\s*\]", re.ASCII)
 
 _SIZES = {
@@ -146,12 +149,15 @@ def _parse_field(line: str, where: str, long_size: int) -> Field:
     offset, size = int(match["offset"]), int(match["size"])
     signed = match["signed"] == "1"
     if base.startswith(("__data_loc", "__rel_loc")):
-        # Synthetic events keep the u32 at the start of a slot of 8 bytes, and say 8.
-        if size not in (4, 8):
+        # An array of strings, which a probe may have, is an array of u32. Synthetic events keep the u32 at the start
+        # of a slot of 8 bytes, and say 8.
+        several = _SEVERAL.search(base)
+        count = size // 4 if several and 4 * int(several[1]) == size <= 4 * _MAX_STRINGS else None
+        if count is None and size not in (4, 8):
             raise FormatError(f"{where}: the dynamic field {name} has {size} bytes, neither 4 nor 8")
-        inner = base.split(None, 1)[1] if " " in base else ""
+        inner = _SEVERAL.sub("[]", base).split(None, 1)[1] if " " in base else ""
         element = sizeof(inner.removesuffix("[]").strip(), long_size) or 1
-        return Field(base + array, name, offset, size, signed, None, element)
+        return Field(base + array, name, offset, size, signed, count, element)
     if not array:
         return Field(base, name, offset, size, signed, None, size)
     known = sizeof(base, long_size)

@@ -15,13 +15,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from rbdump.columns import distinct
 from rbdump.events.catalog import Catalog
 from rbdump.events.facts import Facts
 from rbdump.events.format import EventFormat, Field
 from rbdump.events.printfmt import UnsupportedPrintFmt, compile_print_fmt
 from rbdump.events.rows import Rows
-from rbdump.events.strings import dynamic_bytes, location, text_of
+from rbdump.events.strings import dynamic_bytes, text_of
 from rbdump.memo import Memo
 from rbdump.render.group import Group, Renderer, column
 
@@ -29,6 +28,7 @@ __all__ = ["eprobe_renderer", "is_gone", "probe_renderer", "synthetic_renderer"]
 
 _HEAD = re.compile(r'^"\(%lx(?: <- %lx)?\)')
 _HEAD_ARGS = re.compile(r"^\s*,\s*REC->__probe_(?:ip|func)(?:\s*,\s*REC->__probe_ret_ip)?")
+_QUOTED = r"\"%s\""
 _STRING_END = re.compile(r'(?<!\\)"')
 _STR_VAR_LEN_MAX = 256  # bytes that each string of a fixed length takes in a synthetic event
 _GFP_EVENTS = ("kmem:kmalloc", "kmem:kmem_cache_alloc", "kmem:mm_page_alloc")
@@ -58,49 +58,15 @@ def _split(print_fmt: str) -> tuple[str, str] | None:
     return print_fmt[head.end() : end.start()], print_fmt[end.end() + args.end() :]
 
 
-class _ProbeArgs:
-    """Arguments behind the address: `` dfd=0x3 name="x"``, a string that could not be read as ``(fault)``."""
-
-    def __init__(self, fmt: EventFormat, facts: Facts, template: str, args: str) -> None:
-        self._fmt = fmt
-        self._facts = facts
-        self._template = template
-        self._args = args
-        self._strings = [
-            field
-            for field in fmt.fields
-            if field.is_data_loc and field.is_string and f"__get_str({field.name})" in args
-        ]
-        self._compiled: dict[int, Callable[[Rows], list[str]]] = {}
-        self._compile(0)
-
-    def _compile(self, faults: int) -> Callable[[Rows], list[str]]:
-        found = self._compiled.get(faults)
-        if found is None:
-            template, args = self._template, self._args
-            for bit, field in enumerate(self._strings):
-                if faults >> bit & 1:
-                    template = template.replace(f'{field.name}=\\"%s\\"', f"{field.name}=(fault)", 1)
-                    args = args.replace(f", __get_str({field.name})", "", 1)
-            fmt = replace(self._fmt, print_fmt=f'"{template}"{args}')
-            found = self._compiled[faults] = compile_print_fmt(fmt, self._facts)
-        return found
-
-    def texts(self, rows: Rows) -> list[str]:
-        """The arguments of each row with the newline."""
-        cut = len(self._fmt.name) + 2
-        faults = np.zeros(len(rows), np.int64)
-        for bit, field in enumerate(self._strings):
-            _, length = location(rows, field.offset, relative=False)
-            faults |= (length == 0).astype(np.int64) << bit
-        if not faults.any():
-            return [line[cut:] for line in self._compiled[0](rows)]
-        texts = [""] * len(rows)
-        for value in distinct(faults).tolist():
-            chosen = np.flatnonzero(faults == value)
-            for row, line in zip(chosen.tolist(), self._compile(value)(rows.select(chosen)), strict=True):
-                texts[row] = line[cut:]
-        return texts
+def _args_renderer(fmt: EventFormat, facts: Facts, template: str, args: str) -> Callable[[Rows], list[str]]:
+    """Renders the arguments behind the address with the newline: `` dfd=0x3 name="x"``, and ``name=(fault)`` for a
+    string that could not be read.
+    """
+    if template.count(_QUOTED) == args.count("__get_str("):
+        template, args = template.replace(_QUOTED, "%s"), args.replace("__get_str(", "__probe_str(")
+    compiled = compile_print_fmt(replace(fmt, print_fmt=f'"{template}"{args}'), facts)
+    cut = len(fmt.name) + 2
+    return lambda rows: [line[cut:] for line in compiled(rows)]
 
 
 def probe_renderer(fmt: EventFormat, facts: Facts) -> Renderer | None:
@@ -115,21 +81,26 @@ def probe_renderer(fmt: EventFormat, facts: Facts) -> Renderer | None:
     if ip is None or parts is None or ("__probe_ip" not in fields and func is None):
         return None
     template, args = parts
-    rest = _ProbeArgs(fmt, facts, template, args) if template else None
+    rest = _args_renderer(fmt, facts, template, args) if template else None
     user_space = fmt.system == "uprobes"
     half = 1 << (8 * facts.abi.long_size - 1)
     # on 64 bit the lower half of the address space is not the kernel's, but that of s390x has all of its own
     halves = facts.abi.long_size == 8 and (facts.addr_of("_text") or half) >= half
-    where, name = facts.symbols.pS, facts.symbols.func
+    name = facts.symbols.func
+
+    def where(addr: int) -> str:
+        """seq_print_ip_sym() with an offset: 0 and the trampoline of another return probe have none."""
+        plain = name[addr]
+        return plain if plain == "0" or plain.startswith("[") else facts.symbols.pS[addr]
 
     def is_user(addr: int) -> bool:
-        return user_space or (halves and addr < half)  # a uprobe may be in a group of any name
+        return user_space or (halves and 0 < addr < half)  # a uprobe may be in a group of any name
 
     def spell(key: tuple[int, int | None]) -> str:
         at, of = key
         if of is None:
-            return f"{fmt.name}: ({at:#x})" if is_user(at) else f"{fmt.name}: ({where[at]})"
-        return f"{fmt.name}: ({at:#x} <- {of:#x})" if is_user(at) else f"{fmt.name}: ({where[at]} <- {name[of]})"
+            return f"{fmt.name}: ({at:#x})" if is_user(at) else f"{fmt.name}: ({where(at)})"
+        return f"{fmt.name}: ({at:#x} <- {of:#x})" if is_user(at) else f"{fmt.name}: ({where(at)} <- {name[of]})"
 
     heads = Memo(spell)
 
@@ -137,7 +108,7 @@ def probe_renderer(fmt: EventFormat, facts: Facts) -> Renderer | None:
         rows = group.rows
         ips = column(rows, ip)
         funcs: list[int | None] = [None] * len(ips) if func is None else [*column(rows, func)]
-        ends = ["\n"] * len(ips) if rest is None else rest.texts(rows)
+        ends = ["\n"] * len(ips) if rest is None else rest(rows)
         return [heads[at, of] + end for at, of, end in zip(ips, funcs, ends, strict=True)]
 
     return render
@@ -153,11 +124,11 @@ def eprobe_renderer(fmt: EventFormat, facts: Facts) -> Renderer | None:
     if event is None or end is None:
         return None
     template, args = fmt.print_fmt[1 : end.start()], fmt.print_fmt[end.end() :]
-    rest = _ProbeArgs(fmt, facts, template, args) if template else None
+    rest = _args_renderer(fmt, facts, template, args) if template else None
     head = f"{fmt.name}: ({event})"
 
     def render(group: Group) -> list[str]:
-        return [head + text for text in (["\n"] * len(group) if rest is None else rest.texts(group.rows))]
+        return [head + text for text in (["\n"] * len(group) if rest is None else rest(group.rows))]
 
     return render
 

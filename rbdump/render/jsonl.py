@@ -12,6 +12,7 @@ when nobody counted), ``boot`` (how many boots before the last one), ``state`` (
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from json.encoder import encode_basestring  # type: ignore[attr-defined,unused-ignore]
 from typing import Any
 
@@ -85,6 +86,10 @@ def _takes_rest(fmt: EventFormat, field: Field) -> bool:
 
 def _values(fmt: EventFormat, field: Field, abi: Abi) -> Values:
     """JSON text of a field, for rows that are long enough for it."""
+    if field.is_dynamic and field.array_length is not None:
+        places = range(field.offset, field.offset + field.size, 4)
+        parts = [_values(fmt, replace(field, offset=at, size=4, array_length=None), abi) for at in places]
+        return lambda rows: [f"[{','.join(texts)}]" for texts in zip(*(part(rows) for part in parts), strict=True)]
     if field.is_dynamic:
         located = _spell_bytes(fmt, field, abi)
         return lambda rows: ["null" if raw is None else located(raw) for raw in dynamic_bytes(rows, field)]

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rbdump.events.format import FormatError, parse_format, parse_header_event, parse_header_page
+from rbdump.events.format import Field, FormatError, parse_format, parse_header_event, parse_header_page
 from tests.conftest import SHARED
+from tests.events.records import format_text
 
 SWITCH = """name: sched_switch
 ID: 316
@@ -173,6 +174,18 @@ def test_header_page(word: int, subbuf: int) -> None:
         parse_header_page(HEADER_PAGE.format(word=2, data=12, size=100))
     with pytest.raises(FormatError, match="not all there"):
         parse_header_page("".join(HEADER_PAGE.splitlines(True)[:2]).format(word=8))
+
+
+@pytest.mark.parametrize("count", [2, 3, 64])
+def test_a_probe_may_have_arrays_of_strings(count: int) -> None:
+    def fields(size: int) -> tuple[Field, ...]:
+        declared = (f"__data_loc char[][{count}] a", 8, size, 1)
+        return parse_format(format_text("p", 9, declared), "kprobes").fields
+
+    (found,) = fields(4 * count)
+    assert (found.array_length, found.element_size, found.is_string, found.is_dynamic) == (count, 1, True, True)
+    with pytest.raises(FormatError, match="neither 4 nor 8"):
+        fields(4 * count + 4)
 
 
 def test_header_event() -> None:

@@ -42,7 +42,15 @@ EPROBE = format_text("sw", 1554, ("u32 pid", 8, 4, 0), ("__data_loc char[] comm"
     'print fmt: ""', r'print fmt: " pid=%u comm=\"%s\"", REC->pid, __get_str(comm)'
 )
 BARE_EPROBE = format_text("tick", 1555)
+STRINGS = format_text(
+    "p_args", 1556, (LONG, 8, 8, 0), ("__data_loc char[][3] argv", 16, 12, 1), ("__data_loc char[][2] two", 28, 8, 1)
+).replace(
+    'print fmt: ""',
+    r'print fmt: "(%lx) argv={\"%s\",\"%s\",\"%s\"} two={\"%s\",\"%s\"}", REC->__probe_ip, '
+    "__get_str(argv[0]), __get_str(argv[1]), __get_str(argv[2]), __get_str(two[0]), __get_str(two[1])",
+)
 EVENTS = [
+    ("kprobes", STRINGS),
     ("eprobes", EPROBE),
     ("mine", BARE_EPROBE),
     ("kprobes", PROBE),
@@ -62,6 +70,28 @@ def test_kprobe_and_a_string_that_could_not_be_read() -> None:
         'p_open: (vfs_read+0x10/0x100) name="/tmp/x" flags=0x8000\n',
         "p_open: (vfs_read+0x10/0x100) name=(fault) flags=0x8000\n",
         'p_open: (vfs_read+0x10/0x100) name="/" flags=0x8000\n',
+    ]
+
+
+def test_probe_with_arrays_of_strings() -> None:
+    where = [3 << 16 | 36, 3 << 16 | 39, 36, 1 << 16 | 42, 2 << 16 | 43]
+    record = Rec(1556, 1, struct.pack("<Q5I", BASE + 0x110, *where) + b"sh\0-c\0\0x\0")
+    wrong = Rec(1556, 1, struct.pack("<Q5I", BASE + 0x110, *where[:4], 900 << 16 | 43) + b"sh\0-c\0\0x\0")
+    assert render([record, wrong], EVENTS) == [
+        'p_args: (vfs_read+0x10/0x100) argv={"sh","-c",(fault)} two={"","x"}\n',
+        'p_args: (vfs_read+0x10/0x100) argv={"sh","-c",(fault)} two={"",(bad __data_loc)}\n',
+    ]
+
+
+def test_return_probes_of_one_function_hide_each_others_return_address() -> None:
+    table = parse_kallsyms(
+        f"{BASE:x} T _stext\n{BASE + 0x100:x} T arch_rethook_trampoline\n{BASE + 0x200:x} T f".encode()
+    )
+    records = [Rec(1550, 1, struct.pack("<QQq", BASE + 0x200, at, 0)) for at in (BASE + 0x100, BASE + 0x104, 0)]
+    assert render(records, EVENTS, symbols=Symbolizer(table, Abi("little", 8))) == [
+        "r_read: ([unknown/kretprobe'd] <- f) ret=0\n",
+        "r_read: (arch_rethook_trampoline+0x4/0x100 <- f) ret=0\n",
+        "r_read: (0 <- f) ret=0\n",
     ]
 
 

@@ -29,7 +29,8 @@ EVENT = format_text(
     ("u64 big", 40, 8, 0),
     ("u32 two[2]", 48, 8, 0),
 ).replace('""', '"comm=%s", REC->comm')
-EVENTS = [("test", EVENT), ("test", format_text("none", 301))]
+STRINGS = format_text("strings", 302, ("__data_loc char[][3] argv", 8, 12, 1))
+EVENTS = [("test", EVENT), ("test", format_text("none", 301)), ("test", STRINGS)]
 KEYS = ["ts", "cpu", "pid", "comm", "flags", "event", "fields", "text", "offset"]
 
 
@@ -70,6 +71,11 @@ def test_typed_fields() -> None:
         "text": "many: comm=sh",
         "offset": 0,
     }
+
+
+def test_an_array_of_strings_is_a_list() -> None:
+    (got,) = objects([Rec(302, 1, struct.pack("<3I", 3 << 16 | 20, 20, 900 << 16 | 20) + b"sh\0\0")])
+    assert got["fields"] == {"argv": ["sh", "", None]}
 
 
 def test_events_of_ftrace() -> None:

@@ -13,6 +13,7 @@ from rbdump.events.printfmt.context import Context
 from rbdump.events.printfmt.ctype import CType, wrap
 from rbdump.events.printfmt.nodes import UnsupportedPrintFmt
 from rbdump.events.printfmt.values import Int, Mem, Seq, Table, Text, Value
+from rbdump.events.strings import text_of
 from rbdump.memo import Memo
 
 __all__ = ["call", "map_ints"]
@@ -45,6 +46,13 @@ def name_of(node: n.Node) -> str:
     if not isinstance(node, n.Ident):
         raise UnsupportedPrintFmt("a field name is needed")
     return node.name
+
+
+def _located(ev: Context, node: n.Node) -> tuple[Mem, Int]:
+    """The dynamic array that a macro names, ``name`` or ``name[2]``, and its length in bytes."""
+    if isinstance(node, n.Index):
+        return memory.dynamic(ev, name_of(node.of), ev.constant(node.index))
+    return memory.dynamic(ev, name_of(node))
 
 
 def _pairs(ev: Context, nodes: Nodes, to: CType) -> list[tuple[int, str]]:
@@ -183,8 +191,14 @@ def _dynamic(ev: Context, args: Nodes) -> Value:
 
 
 def _get_str(ev: Context, args: Nodes) -> Value:
-    found = memory.dynamic(ev, name_of(args[0]))[0]
+    found = _located(ev, args[0])[0]
     return Mem(ev.types.char, found.offset, found.avail, found.name)
+
+
+def _probe_str(ev: Context, args: Nodes) -> Value:
+    """print_type_string() (kernel/trace/trace_probe.c): what could not be read has no bytes, not even a NUL."""
+    blobs = memory.blob(ev, _located(ev, args[0])[0])
+    return _map_blobs(ev, blobs, lambda raw: f'"{text_of(raw)}"' if raw else "(fault)", "str")
 
 
 def _dynamic_length(ev: Context, args: Nodes) -> Value:
@@ -223,6 +237,7 @@ _HANDLERS: dict[str, Callable[[Context, Nodes], Value]] = {
     "__print_dynamic_array": _print_dynamic_array,
     "__print_hex_dump": _hex_dump,
     "__get_str": _get_str,
+    "__probe_str": _probe_str,
     "__get_rel_str": _get_str,
     "__get_dynamic_array": _dynamic,
     "__get_rel_dynamic_array": _dynamic,

@@ -65,15 +65,20 @@ def field_value(ev: Context, field: Field) -> Value:
     return Int(of, None, ev.code.let(f"rows.integers({field.offset}, {of.size}, signed={of.signed})"))
 
 
-def dynamic(ev: Context, name: str) -> tuple[Mem, Int]:
-    """The dynamic array ``name`` and its length in bytes as __get_dynamic_array_len() gives it."""
+def dynamic(ev: Context, name: str, index: int = 0) -> tuple[Mem, Int]:
+    """The dynamic array ``name`` and its length in bytes as __get_dynamic_array_len() gives it.
+
+    ``index``: which of them, where the field is an array of these.
+    """
     field = ev.dynamic_field(name)
+    if index and not (field.is_dynamic and 0 < index < (field.array_length or 1)):
+        raise UnsupportedPrintFmt(f"the field {name!r} has no element {index}")
     if not field.is_dynamic:
         value = field_value(ev, field)
         if isinstance(value, Mem) and isinstance(value.avail, int):
             return value, Int(ev.types.int, value.avail)
         raise UnsupportedPrintFmt(f"the field {name!r} is no dynamic array")
-    pair = ev.code.let(f"{'loc' if field.is_data_loc else 'rel_loc'}(rows, {field.offset})", "d")
+    pair = ev.code.let(f"{'loc' if field.is_data_loc else 'rel_loc'}(rows, {field.offset + 4 * index})", "d")
     of = field_type(ev, field)
     assert of.target is not None
     length = ev.code.let(f"np.maximum({pair}[1], 0).astype(i4)")

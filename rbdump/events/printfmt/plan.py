@@ -27,7 +27,7 @@ _SPAN_LIMIT = 96
 _TABLE_LIMIT = 1 << 14
 _SAMPLE = 2048
 _INTEGERS = (1, 2, 4, 8)
-_DYNAMIC = ("__get_", "__print_dynamic", "__print_stacktrace")
+_DYNAMIC = ("__get_", "__print_dynamic", "__print_stacktrace", "__probe_str")
 _CONSTANT = frozenset({n.Number, n.String, CType, str, int, NoneType})
 """What a syntax tree is made of and reads nothing of a record: most of a table of flags."""
 
