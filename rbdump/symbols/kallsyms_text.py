@@ -27,6 +27,7 @@ Index = npt.NDArray[np.int64]
 
 _FIRST_LINE = re.compile(rb"([0-9a-fA-F]{8}|[0-9a-fA-F]{16}) [^ \n] [^ \n]")
 _MAX_BAD_SHARE = 0.02
+_TEXT = np.frombuffer(b"tTwW", np.uint8)
 _PLACEHOLDER = b"The real System.map is in"
 """Of the only line of /boot/System.map-... on Debian, whose address is the last one that there is."""
 _MAX_PLACEHOLDER = 256
@@ -76,7 +77,12 @@ def parse_kallsyms(text: bytes, *, name: str = "symbol list") -> SymbolTable:
         )
     tabs = np.flatnonzero(octets == 0x09)
     owners, modules, name_ends = _modules(text, starts, ends, tabs)
-    names, types = Names(text, starts + (width + 3), name_ends), octets[starts + (width + 1)]
+    types = octets[starts + (width + 1)]
+    live = _live(addrs, types, owners) if modules else None
+    if live is not None:
+        starts, name_ends = starts[live], name_ends[live]
+        addrs, types, owners = addrs[live], types[live], owners[live]
+    names = Names(text, starts + (width + 3), name_ends)
     order = None if modules else _order_of_aliases(addrs, names, types)
     if order is not None:
         addrs, names, types, owners = addrs[order], names.select(order), types[order], owners[order]
@@ -133,6 +139,35 @@ def _digits(octets: Octets, starts: Index, width: int) -> tuple[Octets, npt.NDAr
 def _integers(digits: Octets) -> npt.NDArray[np.uint64]:
     packed = (digits[:, 0::2] << 4) | digits[:, 1::2]
     return np.ascontiguousarray(packed).view(f">u{packed.shape[1]}").ravel().astype(np.uint64)
+
+
+def _live(addrs: npt.NDArray[np.uint64], types: Octets, owners: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_] | None:
+    """Which symbols the kernel would find, where it would not find all.
+
+    Behind all modules, 6.12 lists functions of initialisers that ftrace remembers (ftrace_mod_get_kallsym() of
+    kernel/trace/ftrace.c): they answer where no module does (kallsyms_lookup_buildid() of kernel/kallsyms.c), and
+    their memory, long freed, may be another module's.
+    """
+    starts = np.append(0, np.flatnonzero(np.diff(owners)) + 1)
+    _, first = np.unique(owners[starts], return_index=True)
+    again = np.ones(len(starts), np.bool_)
+    again[first] = False
+    remembered = np.repeat(again, np.diff(np.append(starts, len(owners)))) & (owners >= 0)
+    text = np.flatnonzero(np.isin(types, _TEXT) & (owners >= 0) & ~remembered)
+    if not remembered.any() or not len(text):
+        return None
+    order = text[np.lexsort((addrs[text], owners[text]))]
+    bounds = np.append(0, np.flatnonzero(np.diff(owners[order])) + 1)
+    page = np.uint64(4095)
+    low = addrs[order[bounds]] & ~page
+    high = addrs[order[np.append(bounds[1:], len(order)) - 1]] | page
+    by_place = np.argsort(low)
+    reach = np.maximum.accumulate(high[by_place])
+    rows = np.flatnonzero(remembered)
+    before = np.searchsorted(low[by_place], addrs[rows], side="right") - 1
+    live = np.ones(len(addrs), np.bool_)
+    live[rows[(before >= 0) & (addrs[rows] <= reach[before])]] = False
+    return live
 
 
 def _modules(text: bytes, starts: Index, ends: Index, tabs: Index) -> tuple[npt.NDArray[np.int32], list[str], Index]:

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rbdump.abi import Abi
 from rbdump.errors import RbdumpError, SourceError
 from rbdump.symbols.kallsyms_text import load_kallsyms
+from rbdump.symbols.symbolizer import Symbolizer
 
 TEXT = b"ffffffff81000000 T _stext\nffffffff81000010 t f\nffffffff81000020 B _end\nffffffffc0000000 t g\t[mod]\n"
 
@@ -88,3 +90,23 @@ def test_more_modules_than_any_kernel_has() -> None:
     table = load_kallsyms(TEXT + text)
     assert len(table.modules) == 40001
     assert table.owners[-1] == 40000
+
+
+def test_initialisers_that_ftrace_remembers_do_not_hide_the_module_that_has_their_memory() -> None:
+    """6.12 lists them behind all modules; the kernel asks for them last."""
+    text = """\
+ffffffff81000000 T _stext
+ffffffff81002000 B _end
+ffffffffc0100000 t sd_open\t[sd_mod]
+ffffffffc0100100 t sd_close\t[sd_mod]
+ffffffffc0200000 t msr_open\t[msr]
+ffffffffc0200010 t msr_close\t[msr]
+ffffffffc0200010 T init_sd\t[sd_mod]
+ffffffffc0200800 T late_sd\t[sd_mod]
+ffffffffc0300010 T init_msr\t[msr]
+"""
+    table = load_kallsyms(text.encode())
+    symbols = Symbolizer(table, Abi("little", 8))
+    assert "init_sd" not in table.names
+    wanted = {0x200010: "msr_close [msr]", 0x200900: "msr_close [msr]", 0x300020: "init_msr [msr]"}
+    assert {at: symbols.ps[0xFFFF_FFFF_C000_0000 + at] for at in wanted} == wanted
