@@ -4,7 +4,7 @@
 `mm_page_alloc` and its like record a page frame number and print the address of its struct page, which depends on a
 base that the kernel chooses at boot (vmemmap_base on x86, vmemmap on s390, memstart_addr on arm64, mem_map on
 32-bit, where a struct page has 32, 36 or 40 bytes). Events that record both tell the base and the size. Timers
-record jiffies beside the time stamp, which tells CONFIG_HZ.
+record jiffies beside the time stamp, which tells CONFIG_HZ, and jiffies when the trace ended.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from rbdump.events.entries import Entries
 from rbdump.events.format import EventFormat
 from rbdump.events.rows import Memory
 
-__all__ = ["PAGE_BASE", "PAGE_SIZE", "infer_variables"]
+__all__ = ["JIFFIES", "PAGE_BASE", "PAGE_SIZE", "infer_variables"]
 
 PAGE_BASE = "the struct page of frame 0"
 PAGE_SIZE = "sizeof(struct page)"
+JIFFIES = "jiffies"
+"""When the last event was recorded; a kernel prints with those of the time when it is asked."""
 
 _ROWS = 4096
 _AGREE = 0.75
@@ -44,10 +46,8 @@ def infer_variables(entries: Entries, memory: Memory, formats: Formats, *, in_ns
             continue
         if PAGE_BASE not in found:
             found |= _page_base(fmt, entries, memory)
-        if "HZ" not in found and in_ns and fmt.name == "timer_expire_entry":
-            hz = _hz(fmt, entries, memory)
-            if hz is not None:
-                found["HZ"] = hz
+        if in_ns and fmt.name == "timer_expire_entry":
+            found |= _jiffies(fmt, entries, memory)
     return found
 
 
@@ -76,22 +76,26 @@ def _page_base(fmt: EventFormat, entries: Entries, memory: Memory) -> dict[str, 
     return {}
 
 
-def _hz(fmt: EventFormat, entries: Entries, memory: Memory) -> int | None:
-    """Jiffies in a second, from timer_expire_entry: ``now`` against the time stamp in nanoseconds."""
+def _jiffies(fmt: EventFormat, entries: Entries, memory: Memory) -> dict[str, int]:
+    """Jiffies in a second, and jiffies at the last event: ``now`` of timers against the time stamp in nanoseconds."""
     now = next((f for f in fmt.fields if f.name == "now"), None)
     if now is None or now.size != memory.abi.long_size:
-        return None
+        return {}
     rows = _rows(fmt, entries, now.offset + now.size)
     if len(rows) < 2:
-        return None
+        return {}
     jiffies = entries.rows(memory, rows[[0, -1]]).integers(now.offset, now.size, signed=False)
-    seconds = (int(entries.records.ts[rows[-1]]) - int(entries.records.ts[rows[0]])) / 1e9
+    stamps = entries.records.ts
+    seconds = (int(stamps[rows[-1]]) - int(stamps[rows[0]])) / 1e9
     if seconds < _MIN_SECONDS:
-        return None
+        return {}
     rate = ((int(jiffies[1]) - int(jiffies[0])) & memory.abi.long_mask) / seconds
-    best = min(_HZ, key=lambda hz: abs(hz - rate))
+    hz = min(_HZ, key=lambda hz: abs(hz - rate))
     # one jiffy at either end, and the next candidate is at least 2.4 % away
-    return best if abs(best - rate) <= 0.01 * best + 2 / seconds else None
+    if abs(hz - rate) > 0.01 * hz + 2 / seconds:
+        return {}
+    since = int(stamps[np.flatnonzero(entries.records.epoch == 0)[-1]]) - int(stamps[rows[-1]])
+    return {"HZ": hz, JIFFIES: (int(jiffies[1]) + max(since, 0) * hz // 10**9) & memory.abi.long_mask}
 
 
 def _rows(fmt: EventFormat, entries: Entries, least: int) -> npt.NDArray[np.intp]:

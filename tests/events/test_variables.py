@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rbdump.events.variables import PAGE_BASE, PAGE_SIZE, infer_variables
+from rbdump.events.variables import JIFFIES, PAGE_BASE, PAGE_SIZE, infer_variables
 from tests.events.printfmt.rendering import LE32, LE64, Event
 from tests.events.records import Rec, pack
 
@@ -75,9 +75,9 @@ def test_jiffies_against_the_clock(hz: int) -> None:
             Rec(100, 1, event.pack({"void * timer": 1, "unsigned long now": (start + int(s * hz)) % 2**64}),
                 ts=int(s * 1e9)) for s in seconds
         ]  # fmt: skip
-        entries, memory = pack(records)
+        entries, memory = pack([*records, Rec(101, 1, ts=12 * 10**9)])
         return infer_variables(entries, memory, {100: named}.get)
 
-    assert entries_of([1.0, 2.5, 9.0]) == {"HZ": hz}
+    assert entries_of([1.0, 2.5, 9.0]) == {"HZ": hz, JIFFIES: start + 12 * hz - 2**64}
     assert entries_of([1.0, 1.1]) == {}  # too short to tell
     assert entries_of([1.0]) == {}

@@ -19,7 +19,7 @@ from rbdump.events.printfmt.enumerators import ENUMERATORS, KERNEL_STRINGS
 from rbdump.events.printfmt.nodes import UnsupportedPrintFmt
 from rbdump.events.printfmt.pages import frame_of
 from rbdump.events.printfmt.values import Code, Int, Mem, Seq, Table, Text, Value
-from rbdump.events.variables import PAGE_BASE, PAGE_SIZE
+from rbdump.events.variables import JIFFIES, PAGE_BASE, PAGE_SIZE
 
 __all__ = ["Evaluator"]
 
@@ -152,6 +152,8 @@ class Evaluator(Context):
             return Int(self.types.void.pointer(self.types.long_size), 0)
         known = self.facts.hz if name == "HZ" and self.facts.hz else self.facts.variables.get(name)
         if known is not None:
+            if name == JIFFIES:
+                self.notes.append("what depends on the time of printing is as of the end of the trace")
             return Int(self.types.ulong, wrap(known, self.types.ulong))
         known = self.facts.constant(name)
         if known is None:

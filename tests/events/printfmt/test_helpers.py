@@ -83,6 +83,8 @@ def test_times_and_irqs() -> None:
     fields = {"u64 t": 5_000_000_123}
     assert render('"%llu.%09u", __print_ns_to_secs(REC->t), __print_ns_without_secs(REC->t)', fields) == "5.000000123"
     assert render('"%u %d", jiffies_to_msecs(REC->t), HZ', {"unsigned long t": 10}, hz=250) == "40 250"
+    age = '"%lu", (jiffies - REC->t) / 250'
+    assert render(age, {"unsigned long t": 10}, variables={"jiffies": 1010}) == "4"
     assert render('"%d", __event_in_hardirq() ? 1 : 0', flags=0x08) == "1"
     assert render('"%d%d", !!__event_in_softirq(), !!__event_in_irq()', flags=0x08) == "01"
 
