@@ -25,7 +25,6 @@ __all__ = ["DECOMPRESSED_LIMIT", "Unpacked", "compression_of", "decompress", "un
 DECOMPRESSED_LIMIT = 4 << 30
 """Most bytes that one compressed input may become (the rest is left out, with a finding) and that a pipe may give."""
 
-
 _STEP_IN = 1 << 16
 _STEP_OUT = 1 << 20
 _XZ_MEMORY = 1 << 30
@@ -95,8 +94,7 @@ def decompress(raw: memoryview, kind: str, limit: int, out: BinaryIO) -> tuple[i
     while True:
         if stream.eof:
             rest = stream.unused_data + bytes(raw[position : position + 16])
-            magic = next(magic for magic, name in _COMPRESSED if name == kind)
-            if not rest.startswith(magic):
+            if compression_of(rest) != kind:
                 if (stream.unused_data + bytes(raw[position:])).strip(b"\0"):
                     text = f"what follows the {kind} stream of {size} bytes is not {kind} and was left out"
                     return size, [Finding(Severity.WARNING, "compressed-trailing-bytes", text)]

@@ -94,7 +94,7 @@ def _jiffies(fmt: EventFormat, entries: Entries, memory: Memory) -> dict[str, in
     # one jiffy at either end, and the next candidate is at least 2.4 % away
     if abs(hz - rate) > 0.01 * hz + 2 / seconds:
         return {}
-    since = int(stamps[np.flatnonzero(entries.records.epoch == 0)[-1]]) - int(stamps[rows[-1]])
+    since = int(stamps[-1]) - int(stamps[rows[-1]])  # the last boot comes last
     return {"HZ": hz, JIFFIES: (int(jiffies[1]) + max(since, 0) * hz // 10**9) & memory.abi.long_mask}
 
 

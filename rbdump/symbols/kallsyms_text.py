@@ -18,7 +18,7 @@ from rbdump.findings import Finding, Severity
 from rbdump.inputs import open_bytes
 from rbdump.kernel.symboldata import Names
 from rbdump.kernel.symtabs.aliases import kallsyms_order
-from rbdump.symbols.table import SymbolTable
+from rbdump.symbols.table import TEXT, SymbolTable
 
 __all__ = ["load_kallsyms", "parse_kallsyms"]
 
@@ -27,7 +27,6 @@ Index = npt.NDArray[np.int64]
 
 _FIRST_LINE = re.compile(rb"([0-9a-fA-F]{8}|[0-9a-fA-F]{16}) [^ \n] [^ \n]")
 _MAX_BAD_SHARE = 0.02
-_TEXT = np.frombuffer(b"tTwW", np.uint8)
 _PLACEHOLDER = b"The real System.map is in"
 """Of the only line of /boot/System.map-... on Debian, whose address is the last one that there is."""
 _MAX_PLACEHOLDER = 256
@@ -153,8 +152,10 @@ def _live(addrs: npt.NDArray[np.uint64], types: Octets, owners: npt.NDArray[np.i
     again = np.ones(len(starts), np.bool_)
     again[first] = False
     remembered = np.repeat(again, np.diff(np.append(starts, len(owners)))) & (owners >= 0)
-    text = np.flatnonzero(np.isin(types, _TEXT) & (owners >= 0) & ~remembered)
-    if not remembered.any() or not len(text):
+    if not remembered.any():
+        return None
+    text = np.flatnonzero(np.isin(types, TEXT) & (owners >= 0) & ~remembered)
+    if not len(text):
         return None
     order = text[np.lexsort((addrs[text], owners[text]))]
     bounds = np.append(0, np.flatnonzero(np.diff(owners[order])) + 1)

@@ -25,13 +25,14 @@ import numpy.typing as npt
 from rbdump.findings import Finding
 from rbdump.kernel.symboldata import Names, SymbolData
 
-__all__ = ["SymbolTable"]
+__all__ = ["TEXT", "SymbolTable"]
 
 Addrs = npt.NDArray[np.uint64]
 
 _CORE = -1
 _NEVER_FOUND = {"__builtin__ftrace", "__builtin__kprobes"}
-_TEXT = np.frombuffer(b"tTwW", np.uint8)
+TEXT = np.frombuffer(b"tTwW", np.uint8)
+"""Letters that nm has for text."""
 _READ_ONLY = np.frombuffer(b"rR", np.uint8)
 _PER_CPU = np.frombuffer(b"aA", np.uint8)
 _PAGE_SIZES = (4096, 16384, 65536)
@@ -154,7 +155,7 @@ class SymbolTable:
 
     def is_text(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         """Which of these symbols nm calls text (weak ones included)."""
-        return np.isin(self.types[rows], _TEXT)
+        return np.isin(self.types[rows], TEXT)
 
     @property
     def lists_data(self) -> bool:
@@ -199,7 +200,7 @@ class SymbolTable:
         if len(begin):
             behind = min(int(begin[-1]) + 1, 2**64 - 1)
             if not ranges:  # a hand-made list: answer from its first text symbol to its last address
-                text = np.flatnonzero(np.isin(self.types[rows], _TEXT))
+                text = np.flatnonzero(np.isin(self.types[rows], TEXT))
                 ranges = [(int(begin[text[0]] if len(text) else begin[0]), behind)]
             stop[-1] = max(behind, *(high for _, high in ranges))
         pieces = []
@@ -214,7 +215,7 @@ class SymbolTable:
     def _module_intervals(self, everything: bool) -> tuple[Any, ...]:
         hidden = [index for index, name in enumerate(self.modules) if name in _NEVER_FOUND]
         rows = np.flatnonzero((self.owners != _CORE) & ~np.isin(self.owners, hidden) & ~np.isin(self.types, _PER_CPU))
-        text = np.isin(self.types[rows], _TEXT)
+        text = np.isin(self.types[rows], TEXT)
         kind = np.where(text, 0, np.where(np.isin(self.types[rows], _READ_ONLY), 1, 2))
         bpf = np.isin(self.owners[rows], [i for i, name in enumerate(self.modules) if name == "bpf"])
         if not everything:
