@@ -24,7 +24,8 @@ __all__ = ["Tracefs", "load_tracefs", "parse_clock", "parse_eprobes", "parse_pri
 
 _SIDE_FILES = frozenset({"printk_formats", "saved_cmdlines", "trace_clock", "trace_options"})
 _PRINTK_LINE = re.compile(rb'^0x([0-9a-fA-F]{1,16}) : "(.*)"$', re.MULTILINE)
-_CMDLINE = re.compile(rb"^(-?\d{1,10}) (.*)$", re.MULTILINE)
+_CMDLINE = re.compile(rb"^(-?\d{1,10}) ([\s\S]{0,15}?(?=\n-?\d{1,10} |\n?\Z)|.*$)", re.MULTILINE)
+"""A name has up to TASK_COMM_LEN - 1 bytes, and newlines may be among them."""
 _EPROBE = re.compile(rb"^e:([^/\s]+)/(\S+) ([^.\s]+\.\S+)", re.MULTILINE)
 _ESCAPE = re.compile(r'\\([nt"])')
 _ESCAPED = {"n": "\n", "t": "\t", '"': '"'}
@@ -77,7 +78,7 @@ def parse_printk_formats(raw: bytes) -> dict[int, str]:
 
 
 def parse_saved_cmdlines(raw: bytes) -> dict[int, str]:
-    """Task names by pid; a name may hold blanks."""
+    """Task names by pid; a name may hold blanks and newlines."""
     return {int(pid): _decode(comm) for pid, comm in _CMDLINE.findall(raw)}
 
 

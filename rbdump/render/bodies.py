@@ -24,7 +24,7 @@ from rbdump.events.printfmt import UnsupportedPrintFmt, compile_print_fmt
 from rbdump.events.rows import Memory, Rows
 from rbdump.findings import Finding, Severity
 from rbdump.render import devices, funcgraph, function, latency, prints, stacks, switches
-from rbdump.render.dynamic import eprobe_renderer, is_gone, probe_renderer, synthetic_renderer
+from rbdump.render.dynamic import eprobe_renderer, is_eprobe, is_gone, probe_renderer, synthetic_renderer
 from rbdump.render.fields import RawStyle, fields_renderer
 from rbdump.render.group import Group, MissingField, Renderer, bounded, render_by_event, tails
 from rbdump.render.reader import Reader, reader_facts, stale_facts
@@ -195,7 +195,7 @@ class Bodies:
             special = probe_renderer(fmt, self._facts) or eprobe_renderer(fmt, self._facts)
         if special is not None:
             return special
-        if fmt.system == "eprobes":
+        if is_eprobe(fmt, self._facts):
             self._say(fmt, "eprobe-unknown", "the event it is attached to is not known (dynamic_events of tracefs)")
         compiled = compile_print_fmt(fmt, self._stale, rows)
         if compiled.notes:

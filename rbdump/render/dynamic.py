@@ -4,7 +4,8 @@
 Mirrors print_kprobe_event(), print_kretprobe_event() (kernel/trace/trace_kprobe.c; fprobes print the same),
 print_uprobe_event() (trace_uprobe.c), print_eprobe_event() (trace_eprobe.c), print_type_string() (trace_probe.c) and
 print_synth_event() (trace_events_synth.c). Probes of code are known by their fields: ``__probe_ip``; ``__probe_func``
-and ``__probe_ret_ip``. An event probe has no field of its own; only ``dynamic_events`` of tracefs tells that it is one.
+and ``__probe_ret_ip``. An event probe has none of its own; only ``dynamic_events`` of tracefs tells what it is attached
+to.
 """
 
 from __future__ import annotations
@@ -24,10 +25,11 @@ from rbdump.events.strings import dynamic_bytes, text_of
 from rbdump.memo import Memo
 from rbdump.render.group import Group, Renderer, column
 
-__all__ = ["eprobe_renderer", "is_gone", "probe_renderer", "synthetic_renderer"]
+__all__ = ["eprobe_renderer", "is_eprobe", "is_gone", "probe_renderer", "synthetic_renderer"]
 
 _HEAD = re.compile(r'^"\(%lx(?: <- %lx)?\)')
 _HEAD_ARGS = re.compile(r"^\s*,\s*REC->__probe_(?:ip|func)(?:\s*,\s*REC->__probe_ret_ip)?")
+_EPROBE_ARGS = re.compile(r'^" (\w+)=')
 _QUOTED = r"\"%s\""
 _STRING_END = re.compile(r'(?<!\\)"')
 _STR_VAR_LEN_MAX = 256  # bytes that each string of a fixed length takes in a synthetic event
@@ -35,9 +37,19 @@ _GFP_EVENTS = ("kmem:kmalloc", "kmem:kmem_cache_alloc", "kmem:mm_page_alloc")
 _GFP_CALL = re.compile(r'__print_flags\(\s*REC->gfp_flags\s*,\s*"\|"\s*,\s*(?=\{)')
 
 
+def is_eprobe(fmt: EventFormat, facts: Facts) -> bool:
+    """Whether an event is a probe attached to another event; without `Facts.eprobes`, one without arguments that is in
+    a group of its own cannot be told.
+    """
+    if fmt.system == "eprobes" or (fmt.system, fmt.name) in facts.eprobes:
+        return True
+    args = _EPROBE_ARGS.match(fmt.print_fmt)
+    return args is not None and fmt.fields[:1] != () and fmt.fields[0].name == args[1]
+
+
 def is_gone(fmt: EventFormat, facts: Facts) -> bool:
     """The kernel of the next boot does not know the event: it was made at run time, or came with a module."""
-    if fmt.system in ("synthetic", "user_events", "eprobes") or (fmt.system, fmt.name) in facts.eprobes:
+    if fmt.system in ("synthetic", "user_events") or is_eprobe(fmt, facts):
         return True
     if fmt.fields and fmt.fields[0].name in ("__probe_ip", "__probe_func"):
         return True

@@ -280,7 +280,10 @@ def test_side_file_grammars() -> None:
     # Addresses repeat, as they do in files of real kernels; lines that are none are passed over.
     text = b'0x10 : "a"\n0x10 : "a"\nnoise\n0xffffffff81000000 : "q\\"\\n"\n0xzz : "b"\n'
     assert parse_printk_formats(text) == {0x10: "a", 0xFFFFFFFF81000000: 'q"\n'}
-    assert parse_saved_cmdlines(b"1 a\n2 \nx y\n3 b \xff\n") == {1: "a", 2: "", 3: "b \udcff"}
+    assert parse_saved_cmdlines(b"1 a\n2 \n x y\n3 b \xff\n") == {1: "a", 2: "\n x y", 3: "b \udcff"}
+    assert parse_saved_cmdlines(b"1 a\n2 b\n\n") == {1: "a", 2: "b\n"}
+    assert parse_saved_cmdlines(b"1 a\n2\n2 \n") == {1: "a\n2", 2: ""}
+    assert parse_saved_cmdlines(b"1 longer than a name\nx\n2 c") == {1: "longer than a name", 2: "c"}
     assert parse_clock(b"local [x86-tsc]\n") == "x86-tsc"
     assert parse_clock(b"local\n") is None
 

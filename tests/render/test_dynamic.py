@@ -6,6 +6,8 @@ from __future__ import annotations
 import struct
 from dataclasses import replace
 
+import pytest
+
 from rbdump.abi import Abi
 from rbdump.render.bodies import Bodies, LastBoot
 from rbdump.symbols.kallsyms_text import parse_kallsyms
@@ -131,11 +133,15 @@ def test_eprobes_name_the_event_that_they_are_attached_to() -> None:
     assert render(records[-1:], EVENTS, eprobes=known, last_boot=LastBoot()) == ["Unknown type 1555\n"]
 
 
-def test_eprobe_whose_event_nobody_tells() -> None:
+@pytest.mark.parametrize("group", ["eprobes", "mine"])
+def test_eprobe_whose_event_nobody_tells(group: str) -> None:
     entries, memory = pack([Rec(1554, 1, struct.pack("<II", 7, 3 << 16 | 16) + b"sh\0")])
-    bodies = Bodies(catalog(EVENTS), facts_of(), OLD, memory)
+    bodies = Bodies(catalog([(group, EPROBE)]), facts_of(), OLD, memory)
     assert bodies.render(entries) == ['sw:  pid=7 comm="sh"\n']
     assert [finding.code for finding in bodies.findings] == ["eprobe-unknown"]
+    assert Bodies(catalog([(group, EPROBE)]), facts_of(), OLD, memory, last_boot=LastBoot()).render(entries) == [
+        "Unknown type 1554\n"
+    ]
 
 
 def test_synthetic_fields() -> None:
