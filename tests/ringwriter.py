@@ -150,9 +150,12 @@ class _Cpu:
         record = self.record(ts - self.last, ts, payload, kind)
         if page.commit + len(record) > len(page.data):
             self.close(page)
-            self.tail = self.head if self.tail == 0 else self.after(self.tail)
-            if self.tail == self.head and self.subbufs[self.buffers[self.head]].commit:
-                self.head = self.after(self.head)
+            if self.tail == 0:
+                self.tail = self.head  # a reader has taken all: the writer goes on in the head page
+            else:
+                self.tail = self.after(self.tail)
+                if self.tail == self.head:
+                    self.head = self.after(self.head)
             page = self.subbufs[self.buffers[self.tail]]
             page.ts, page.commit, page.missed, self.last = ts, 0, False, ts
             page.events, self.early = [], 0

@@ -124,15 +124,18 @@ def _rewind(cpu: CpuBuffer, chains: Chains, order: Ints, shows: Mask) -> Ints:
         return order[:0]
     reader = order[0]
     was_read = subbufs.size[reader] > 0 or (reader != 0 and subbufs.time_stamp[reader] == 0)
-    untouched = buffers == np.arange(len(buffers))
+    around = ring_from(buffers, at)
+    # The head page has gone around the ring since a reader swapped one that lies behind it: all that follow were taken
+    # since. Where all entries are in order again, each was swapped.
+    swapped = ring_from(buffers != np.arange(len(buffers)), at)
+    swapped = np.logical_or.accumulate(swapped) | (subbufs.size[reader] > 0 and not swapped.any())
     cleared = np.zeros(len(buffers), np.bool_)
-    cleared[buffers] = ~untouched & bool(was_read)
+    cleared[around] = swapped & bool(was_read)
     cleared &= (subbufs.size == 0) & chains.full
     usable = (subbufs.time_stamp != 0) & ~subbufs.missed & (cleared | ((subbufs.size > 0) & chains.ok))
 
-    older = ring_from(buffers, at)[1:]
-    end = np.flatnonzero(older == cpu.commit)
-    older = older[int(end[0]) + 1 :] if len(end) else older
+    end = np.flatnonzero(around == cpu.commit)
+    older = around[int(end[0]) + 1 :] if len(end) else around  # a reader that has the commit page has taken all
     older = older[usable[older]]
     newer = order[shows[order]]
     if len(older) and len(newer):

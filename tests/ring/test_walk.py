@@ -158,3 +158,18 @@ def test_consumed_subbufs_come_first() -> None:
         assert (table.state == 1).any()
         strict = walk_region(region, policy="6.12")
         assert_same(rows(region, strict), merged(writer, 2))
+
+
+@pytest.mark.parametrize("kernel", ["6.12", "6.17"])
+def test_a_reader_that_keeps_up_goes_around_the_ring_and_hides_nothing(kernel: str) -> None:
+    in_order = False
+    for reads in range(9, 59):  # from then on it looks like one that was cleared, and read for the first time
+        items: list[Item] = []
+        for at, event in enumerate(steady(20 * reads, size=100)):
+            items += [event, Consume(1, kernel)] if at % 20 == 19 else [event]
+        writer = RegionWriter([items], nr_subbufs=6)
+        ring = writer.rings[0]
+        there = sorted(ts for subbuf in ring.subbufs for ts, _ in subbuf.events)
+        assert walk_region(open_region(load(writer.region()))).ts.tolist() == there, ring.buffers
+        in_order |= ring.buffers == sorted(ring.buffers)
+    assert in_order, "after some laps every entry is where it was at first"
