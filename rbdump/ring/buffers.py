@@ -10,6 +10,7 @@ large.
 from __future__ import annotations
 
 import heapq
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,7 @@ __all__ = ["is_permutation", "repair_buffers", "ring_from", "ring_position"]
 
 Ints = npt.NDArray[np.int64]
 Stamps = npt.NDArray[np.uint64]
+T = TypeVar("T", np.int64, np.bool_)
 
 
 def is_permutation(buffers: Ints) -> bool:
@@ -25,8 +27,8 @@ def is_permutation(buffers: Ints) -> bool:
     return bool((np.sort(buffers) == np.arange(len(buffers))).all())
 
 
-def ring_from(buffers: Ints, position: int) -> Ints:
-    """All ring positions' sub-buffers once around, beginning at ring position ``position`` (1 .. n-1)."""
+def ring_from(buffers: npt.NDArray[T], position: int) -> npt.NDArray[T]:
+    """The items of all ring positions once around, beginning at ring position ``position`` (1 .. n-1)."""
     return np.concatenate([buffers[position:], buffers[1:position]])
 
 

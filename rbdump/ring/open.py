@@ -20,6 +20,7 @@ from rbdump.errors import NotARegionError, UsageError
 from rbdump.findings import Finding, Severity
 from rbdump.ring.bare import bare_region
 from rbdump.ring.buffers import is_permutation, repair_buffers
+from rbdump.ring.edges import say_edges
 from rbdump.ring.geometry import (
     Chunk,
     Geometry,
@@ -61,18 +62,8 @@ def open_region(data: Bytes, *, offset: int | None = None) -> Region:
     region = _Opener(data, *found).open()
     if offset is None:
         region.other_regions = tuple(islice(_find_regions(places, region.offset + region.size), MAX_OTHER_REGIONS))
-        _say_behind(region)
+        say_edges(region, *found)
     return region
-
-
-def _say_behind(region: Region) -> None:
-    """Where nothing tells how large a region is, one more CPU may lie behind it whose header is destroyed."""
-    begin = region.offset + region.size
-    end = begin + region.subbuf_size * region.nr_subbufs
-    room = min([len(region.data), *region.other_regions])
-    if region.structs.meta is None and end <= room and region.data[begin:end].any():
-        message = f"{room - begin} bytes lie behind the region, without the header of a further CPU"
-        region.findings.append(Finding(Severity.INFO, "bytes-behind", message, offset=begin))
 
 
 def find_regions(data: Bytes, *, start: int = 0) -> list[int]:

@@ -127,10 +127,9 @@ def _rewind(cpu: CpuBuffer, chains: Chains, order: Ints, shows: Mask) -> Ints:
     around = ring_from(buffers, at)
     # The head page has gone around the ring since a reader swapped one that lies behind it: all that follow were taken
     # since. Where all entries are in order again, each was swapped.
-    swapped = ring_from(buffers != np.arange(len(buffers)), at)
-    swapped = np.logical_or.accumulate(swapped) | (subbufs.size[reader] > 0 and not swapped.any())
+    swapped = np.logical_or.accumulate(ring_from(buffers != np.arange(len(buffers)), at))
     cleared = np.zeros(len(buffers), np.bool_)
-    cleared[around] = swapped & bool(was_read)
+    cleared[around] = bool(was_read) & (swapped | (not swapped[-1] and bool(subbufs.size[reader] > 0)))
     cleared &= (subbufs.size == 0) & chains.full
     usable = (subbufs.time_stamp != 0) & ~subbufs.missed & (cleared | ((subbufs.size > 0) & chains.ok))
 
