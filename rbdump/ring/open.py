@@ -50,14 +50,13 @@ MAX_GUESSES = 32
 def open_region(data: Bytes, *, offset: int | None = None) -> Region:
     """Open the region at ``offset`` of the input, or the first one that is found.
 
-    NotARegionError when none is, UsageError when the input has no such offset.
+    NotARegionError when none is, UsageError when the input has no such offset, or a region at another one only.
     """
     places = Places(data)
-    found = _locate(places, offset) or bare_region(data, offset or 0)
+    found = _search(places, 0) if offset is None else _at(places, offset)
+    found = found or bare_region(data, offset or 0)
     if found is None:
-        where = "anywhere in the input"
-        if offset is not None:
-            where = f"at offset {offset:#x} (without --offset the region is searched for)"
+        where = "anywhere in the input" if offset is None else f"at offset {offset:#x}, nor anywhere else"
         raise NotARegionError(f"no persistent ring buffer {where}")
     region = _Opener(data, *found).open()
     if offset is None:
@@ -81,13 +80,22 @@ def _find_regions(places: Places, start: int) -> Iterator[int]:
         start = max(geometry.end, identity.offset + 4096)
 
 
-def _locate(places: Places, offset: int | None) -> tuple[Identity, Geometry] | None:
+def _at(places: Places, offset: int) -> tuple[Identity, Geometry] | None:
+    """The region at ``offset``. UsageError when another one begins elsewhere that shows this to be none."""
     data = places.data
-    if offset is not None:
-        if not 0 <= offset < len(data):
-            raise UsageError(f"--offset {offset} lies outside of the input, which has {len(data)} bytes")
-        return _try(data, offset)
-    return _search(places, 0)
+    if not 0 <= offset < len(data):
+        raise UsageError(f"--offset {offset} lies outside of the input, which has {len(data)} bytes")
+    found = _try(data, offset)
+    if found is not None and found[0].by_magic:
+        return found
+    other = _search(places, 0)
+    if other is None or other[0].offset == offset:
+        return found
+    identity, geometry = other
+    # the header of a CPU stands as far behind a place near the right one as another layout has it
+    if found is None or (identity.by_magic and identity.offset < found[1].end and offset < geometry.end):
+        raise UsageError(f"--offset {offset:#x}: no region begins there, but one at {identity.offset:#x}")
+    return found
 
 
 def _try(data: Bytes, offset: int, pointers: int = 2, *, guess: bool = True) -> tuple[Identity, Geometry] | None:

@@ -120,8 +120,11 @@ def test_what_is_no_region(data: bytes) -> None:
 
 def test_no_region_at_an_offset() -> None:
     data = load(write_region([steady(5)]))
-    with pytest.raises(NotARegionError, match=r"at offset 0x1000 \(without --offset the region is searched for\)"):
-        open_region(data, offset=4096)
+    for offset in (8, 4096):
+        with pytest.raises(UsageError, match=f"--offset {offset:#x}: no region begins there, but one at 0x0"):
+            open_region(data, offset=offset)
+    with pytest.raises(NotARegionError, match="at offset 0x1000, nor anywhere else"):
+        open_region(load(junk(9000)), offset=4096)
     for offset in (len(data), -1):
         with pytest.raises(
             UsageError, match=f"--offset {offset} lies outside of the input, which has {len(data)} byte"
