@@ -7,7 +7,7 @@ words are rbdump's own and the same for every layout and policy.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ from rbdump.ring.subbufs import SubbufState
 from rbdump.ring.sweep import Sweep
 from rbdump.ring.walk import ChainError
 
-__all__ = ["check_order", "check_strict", "check_subbufs"]
+__all__ = ["check_boots", "check_order", "check_strict", "check_subbufs"]
 
 Ints = npt.NDArray[np.int64]
 
@@ -144,6 +144,17 @@ def check_order(cpu: CpuBuffer, order: Ints, misfits: Ints, late: Ints) -> Itera
             subbuf=int(first),
             offset=int(subbufs.offset[first]),
         )
+
+
+def check_boots(
+    cpus: Sequence[CpuBuffer], stamps: Sequence[npt.NDArray[np.uint64]], epochs: Sequence[npt.NDArray[np.uint8]]
+) -> Iterator[Finding]:
+    """CPUs that may have been silent in the last boot; ``stamps`` and ``epochs`` as of `assign_epochs`."""
+    ends = [part[epoch == 0].max() for part, epoch in zip(stamps, epochs, strict=True) if epoch.any()]
+    for cpu, part, epoch in zip(cpus, stamps, epochs, strict=True):
+        if ends and len(part) and not epoch.any() and part.min() > max(ends):
+            message = "all it has is later than the last boot of the other CPUs: it may be of an earlier boot"
+            yield Finding(Severity.WARNING, "boot-uncertain", message, cpu=cpu.cpu, offset=cpu.offset)
 
 
 def check_strict(cpu: CpuBuffer, result: StrictOrder, policy: Policy) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from rbdump.columns import distinct
 from rbdump.findings import Finding
-from rbdump.ring.check import check_order, check_strict, check_subbufs
+from rbdump.ring.check import check_boots, check_order, check_strict, check_subbufs
 from rbdump.ring.epochs import assign_epochs, outliers
 from rbdump.ring.merge import NO_BOUND, merge_records
 from rbdump.ring.order import wide_order
@@ -71,7 +71,9 @@ def _show_all(swept: Sweep, findings: list[Finding]) -> RecordTable:
         subbufs.nr_events[order] = events[order]
     stamps = [cpu.subbufs.time_stamp[order] for cpu, order in zip(swept.region.cpus, used, strict=True)]
     latest = []
-    for number, epochs in enumerate(assign_epochs(stamps)):
+    all_epochs = assign_epochs(stamps)
+    findings += check_boots(swept.region.cpus, stamps, all_epochs)
+    for number, epochs in enumerate(all_epochs):
         cpu, order = swept.region.cpus[number], orders[number]
         cpu.subbufs.epoch[used[number]] = epochs
         last_ts = swept.walked.last_ts[swept.part(number)][used[number]]

@@ -194,6 +194,15 @@ def test_trap_09_two_boots_in_one_ring(layout: str) -> None:
     assert not mixed.epoch.any(), "the kernel mixes them"
 
 
+@pytest.mark.parametrize(("later", "said"), [(0, True), (-(10**9), False)])
+def test_trap_09_a_cpu_that_may_have_been_silent_in_the_last_boot(later: int, said: bool) -> None:
+    old = [(10**9 + ts, payload) for ts, payload in steady(700)]
+    alone = [(10**9 + later + ts, payload) for ts, payload in steady(300, cpu=1)]
+    region = open_region(load(RegionWriter([[*old, Reboot(), *steady(500)], alone], nr_subbufs=20).region()))
+    assert not walk_region(region).select(walk_region(region).cpu == 1).epoch.any()
+    assert ("boot-uncertain" in codes(region)) == said
+
+
 def test_trap_10_what_text_addr_means_differs() -> None:
     b = open_region(load(RegionWriter([steady(3)], layout="B", text_addr=0xFFFFFFFF81234560).region()))
     assert (b.text_addr, b.kaslr_offset) == (0xFFFFFFFF81234560, None)
