@@ -32,12 +32,13 @@ __all__ = ["Event", "Trace"]
 class Event:
     """One event, as `Trace.events` yields it and as `rbdump parse --jsonl` prints it.
 
-    ``ts`` in nanoseconds, or raw for a trace clock that counts something else; ``comm`` is ``<...>`` for a task whose
-    name nobody knows; ``flags`` the five latency characters; ``event`` is ``system:name``, None when no format is
-    known; ``fields`` its values by name, without the common ones (int, bool, str, list of int); ``text`` what the
-    kernel prints behind the time stamp; ``offset`` of the record's payload in the decompressed input, in bytes;
-    ``lost`` events just before this one, None when nobody counted them; ``boot``: how many boots before the last one;
-    ``state``: ``live``, ``consumed``, ``uncommitted`` or ``stray``.
+    ``ts`` in nanoseconds, or raw for a trace clock that counts something else; ``comm`` is ``<...>`` for a task
+    whose name nobody knows; ``flags`` the five latency characters; ``event`` is ``system:name``, None when no
+    format is known; ``fields`` its values by name, without the common ones (int, bool, str, list of int), without a
+    format its ``id`` and ``raw`` (hex); ``text`` what the kernel prints behind the time stamp; ``offset`` of the
+    record's payload in the decompressed input, in bytes; ``lost`` events just before this one, None when nobody
+    counted them; ``boot``: how many boots before the last one; ``state``: ``live``, ``consumed``, ``uncommitted``
+    or ``stray``.
     """
 
     ts: int

@@ -26,7 +26,7 @@ from rbdump.findings import Finding, Severity
 from rbdump.render import devices, funcgraph, function, latency, prints, stacks, switches
 from rbdump.render.dynamic import eprobe_renderer, is_eprobe, is_gone, probe_renderer, synthetic_renderer
 from rbdump.render.fields import RawStyle, fields_renderer
-from rbdump.render.group import Group, MissingField, Renderer, bounded, render_by_event, tails
+from rbdump.render.group import Group, MissingField, Renderer, bounded, payloads, render_by_event
 from rbdump.render.reader import Reader, reader_facts, stale_facts
 from rbdump.render.style import Style
 from rbdump.render.syscalls import syscall_renderer
@@ -247,13 +247,7 @@ class Bodies:
     def _unknown(self, event_id: int) -> Renderer:
         if self._last_boot is not None:
             return lambda group: [f"Unknown type {event_id}\n"] * len(group)
-        size = TRACE_ENTRY_SIZE
-
-        def render(group: Group) -> list[str]:
-            raws = tails(group.rows, 0)
-            return [f"id={event_id} (no format) raw={(raw[size:] if len(raw) > size else raw).hex()}\n" for raw in raws]
-
-        return render
+        return lambda group: [f"id={event_id} (no format) raw={raw.hex()}\n" for raw in payloads(group.rows)]
 
     # -- findings --------------------------------------------------------------------------------------------------
 

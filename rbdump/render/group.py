@@ -13,6 +13,7 @@ import numpy.typing as npt
 from rbdump.events.entries import Entries
 from rbdump.events.format import EventFormat, Field
 from rbdump.events.rows import Rows
+from rbdump.ring.records import TRACE_ENTRY_SIZE
 
 __all__ = [
     "LINE_LIMIT",
@@ -24,6 +25,7 @@ __all__ = [
     "cut",
     "field_named",
     "or_else",
+    "payloads",
     "render_by_event",
     "tails",
 ]
@@ -86,6 +88,12 @@ def tails(rows: Rows, field_offset: int) -> list[bytes]:
     begin = (rows.offset + field_offset).tolist()
     end = (rows.offset + rows.length).tolist()
     return [bytes(data[first:last]) for first, last in zip(begin, end, strict=True)]
+
+
+def payloads(rows: Rows) -> list[bytes]:
+    """The bytes behind the trace_entry of each record; all of one that is too short for more."""
+    size = TRACE_ENTRY_SIZE
+    return [raw[size:] if len(raw) > size else raw for raw in tails(rows, 0)]
 
 
 def render_by_event(ids: npt.NDArray[np.uint16], render: Callable[[int, npt.NDArray[np.intp]], list[str]]) -> list[str]:

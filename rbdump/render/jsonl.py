@@ -3,10 +3,11 @@
 
 Keys, always these and in this order: ``ts`` (integer; nanoseconds, or the raw value of a clock that does not count
 them), ``cpu``, ``pid``, ``comm``, ``flags`` (the five latency characters), ``event`` (``system:name``; null when no
-format is known), ``fields`` (typed values), ``text`` (the body as the text output has it), ``offset`` (of the record's
-payload in the input). Behind them only where they say something: ``lost`` (how many events were lost just before, null
-when nobody counted), ``boot`` (how many boots before the last one), ``state`` (``consumed``, ``uncommitted``,
-``stray``). Output is UTF-8 whatever the records hold: bytes that are no UTF-8 become ``\\xff``.
+format is known), ``fields`` (typed values; without a format ``id``, and ``raw``, the bytes behind the trace_entry in
+hex), ``text`` (the body as the text output has it), ``offset`` (of the record's payload in the input). Behind them only
+where they say something: ``lost`` (how many events were lost just before, null when nobody counted), ``boot`` (how many
+boots before the last one), ``state`` (``consumed``, ``uncommitted``, ``stray``). Output is UTF-8 whatever the records
+hold: bytes that are no UTF-8 become ``\\xff``.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from rbdump.events.rows import Memory, Rows
 from rbdump.events.strings import dynamic_bytes, text_of
 from rbdump.memo import Memo
 from rbdump.render.bodies import Bodies
-from rbdump.render.group import or_else, render_by_event, tails
+from rbdump.render.group import or_else, payloads, render_by_event, tails
 from rbdump.render.prefix import latency_chars
 from rbdump.ring.records import RecordState
 
@@ -154,7 +155,8 @@ class JsonRenderer:
     def _maker(self, event_id: int) -> Callable[[Rows], list[str]]:
         fmt = self._catalog.get(event_id)
         if fmt is None:
-            return lambda rows: ['"event":null,"fields":{},"text":'] * len(rows)
+            head = f'"event":null,"fields":{{"id":{event_id},"raw":"'
+            return lambda rows: [f'{head}{raw.hex()}"}},"text":' for raw in payloads(rows)]
         abi = self._memory.abi
         columns = []
         for field in fmt.fields:

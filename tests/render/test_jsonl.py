@@ -89,7 +89,7 @@ def test_events_of_ftrace() -> None:
     assert got[1]["text"] == "vfs_read: hi"
     assert got[1]["comm"] == '"quoted"\\xff'
     assert got[2]["fields"] == {"id": 42, "buf": [0, 1, 0, 0]}
-    assert (got[3]["event"], got[3]["fields"]) == (None, {})
+    assert (got[3]["event"], got[3]["fields"]) == (None, {"id": 999, "raw": "01000000"})
     assert got[3]["text"] == "id=999 (no format) raw=01000000"
     assert (got[4]["event"], got[4]["fields"]) == ("test:none", {})
 
