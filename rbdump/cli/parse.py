@@ -52,7 +52,7 @@ def parse(
             "--event",
             "-e",
             metavar="NAME",
-            help="Events: sched_switch, sched:sched_switch, 'sched:*'. May be repeated.",
+            help="Events: sched_switch, sched:sched_switch, 'sched:*', 801 (an id). May be repeated.",
             rich_help_panel=CHOOSING,
         ),
     ] = None,

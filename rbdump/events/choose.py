@@ -107,13 +107,14 @@ def parse_time(text: str, *, in_ns: bool, role: Literal["since", "until"]) -> Ti
     return Time(value, from_end, slack)
 
 
-def choose_events(patterns: Sequence[str], catalog: Catalog) -> frozenset[int]:
+def choose_events(patterns: Sequence[str], catalog: Catalog) -> frozenset[int] | None:
     """Ids of the events that any of the patterns names (each may hold several, with commas between).
 
-    UsageError when one names nothing.
+    None, for all events, when one is ``*``: those without a format have no name. UsageError when one names nothing.
     """
     wanted: set[int] = set()
-    for pattern in (item.strip() for text in patterns for item in text.split(",")):
+    named = [item.strip() for text in patterns for item in text.split(",")]
+    for pattern in named:
         found = catalog.ids(pattern) if pattern else []
         if not found:
             near = catalog.near(pattern)
@@ -122,7 +123,7 @@ def choose_events(patterns: Sequence[str], catalog: Catalog) -> frozenset[int]:
                 hint = " among ftrace's own; --vmlinux or --tracefs tells the names of the others (or give the number)"
             raise UsageError(f"--event {pattern!r}: there is no such event{hint}")
         wanted.update(found)
-    return frozenset(wanted)
+    return None if "*" in named or "*:*" in named else frozenset(wanted)
 
 
 def _within(entries: Entries, choice: Choice) -> npt.NDArray[np.bool_]:
@@ -194,17 +195,17 @@ def _filtered(
 
 
 def _require_fields(wanted: Filter, fmts: Sequence[EventFormat]) -> None:
-    """UsageError when a filter names a field that none of these events has."""
+    """UsageError when a filter asks what can be asked of none of these events."""
     import difflib  # slow to import, for a case that seldom is
 
-    missing = {reason for reason in wanted.problems(fmts[0]) if all(reason in wanted.problems(fmt) for fmt in fmts)}
+    missing = wanted.never(fmts)
     if not missing:
         return
     names = sorted({field.name for fmt in fmts for field in fmt.fields})
     strange = [field for field in wanted.fields() if field not in names]
     near = [name for field in strange for name in difflib.get_close_matches(field, names, 1, 0.7)]
     hint = f"; did you mean {', '.join(near)}?" if near else ""
-    raise UsageError(f"--filter {wanted.text!r} fits none of the events: {'; '.join(sorted(missing))}{hint}")
+    raise UsageError(f"--filter {wanted.text!r} fits none of the events: {'; '.join(missing)}{hint}")
 
 
 def choose(

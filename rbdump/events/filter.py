@@ -8,7 +8,7 @@ it over columns. More lenient than the kernel in one place: a string needs no qu
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -199,6 +199,15 @@ class Filter:
         """Why no record of this event can match, one reason for each predicate that does not suit it; for people."""
         found = (problem(predicate, fmt) for predicate in _predicates(self._root))
         return list(dict.fromkeys(reason for reason in found if reason))
+
+    def never(self, fmts: Sequence[EventFormat]) -> list[str]:
+        """Why no record of any of these events can match: for each predicate that suits none, a reason, for people."""
+        found = []
+        for predicate in dict.fromkeys(_predicates(self._root)):
+            reasons = [problem(predicate, fmt) for fmt in fmts]
+            if all(reasons):  # what an event says that has the field tells more than that others have none
+                found.append(min(filter(None, reasons), key=lambda reason: reason.startswith("it has no field")))
+        return list(dict.fromkeys(found))
 
     def mask(self, fmt: EventFormat, rows: Rows, context: FilterContext) -> npt.NDArray[np.bool_]:
         """Which records of one event match; none does when `problems` has any.

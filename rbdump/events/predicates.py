@@ -127,7 +127,7 @@ def problem(predicate: Predicate, fmt: EventFormat) -> str | None:
         return "a stack trace cannot be compared"
     if target == "cpu":
         ok = isinstance(value, Cpus) or (value.number is not None and predicate.operator != "&")
-        return None if ok and not predicate.suffix else f"{name} takes a number or CPUS{{...}}"
+        return None if ok and not predicate.suffix else f"{name} is compared with a number, or with CPUS{{...}} by &"
     string = target == "comm" or (isinstance(target, Field) and (target.is_string or _is_string_pointer(target)))
     if predicate.suffix == "ustring":
         return f"{name}.ustring is a string in the memory of a process that is gone"
@@ -145,9 +145,12 @@ def problem(predicate: Predicate, fmt: EventFormat) -> str | None:
         return None
     number = value.number
     if number is None or predicate.operator == "~":
-        return f"{name} is a number"
+        is_addr = "*" in target.type or "long" in target.type
+        return f"{name} is a number" + f" ({name}.function takes a function)" * is_addr
     if not target.signed and number < 0:
         return f"{name} is never negative"
+    if not -(1 << 63) <= number < 1 << (63 if target.signed else 64):
+        return f"{name} takes a number of up to 64 bits"
     return None
 
 

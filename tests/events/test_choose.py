@@ -146,7 +146,9 @@ def test_cpus() -> None:
 def test_event_patterns() -> None:
     assert choose_events(["sched:*"], CATALOG) == {300, 301}
     assert choose_events(["sched_switch,irq_entry", "301"], CATALOG) == {300, 301, 302}
-    assert choose_events(["*"], CATALOG) == {300, 301, 302}
+    assert choose_events(["*:sched*"], CATALOG) == {300, 301}
+    assert choose_events(["*"], CATALOG) is None, "those without a format as well"
+    assert choose_events(["sched_switch,*:*"], CATALOG) is None
     with pytest.raises(UsageError, match=r"no such event; did you mean .*sched_switch"):
         choose_events(["sched_swich"], CATALOG)
     with pytest.raises(UsageError, match=r"no such event$"):
@@ -187,6 +189,10 @@ def test_a_filter_that_no_event_suits() -> None:
             UsageError, match=r"fits none of the events: it has no field nextpid; did you mean next_pid\?$"
         ):
             choose(entries, typo, CATALOG, memory, lambda: names)
+    for events in (None, frozenset({300})):
+        strange = Choice(filter=parse_filter("next_pid == x && next_pid == 1"), events=events)
+        with pytest.raises(UsageError, match=r"fits none of the events: next_pid is a number$"):
+            choose(entries, strange, CATALOG, memory, lambda: names)
     with pytest.raises(UsageError, match=r"it has no field zzz$"):
         choose(entries, Choice(filter=parse_filter("zzz == 1")), CATALOG, memory, lambda: names)
 

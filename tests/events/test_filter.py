@@ -259,7 +259,10 @@ def test_syntax_errors_say_where(text: str, words: str, position: int | None) ->
         ("label.ustring == x", "memory of a process"),
         ("stacktrace == 1", "stack trace"),
         ("small.function == x", "too small"),
-        ("CPU == x", "CPU takes a number"),
+        ("CPU == x", "CPU is compared with a number, or"),
+        ("CPU & 1", "CPU is compared with a number, or"),
+        ("call_site == vfs_read", "call_site is a number (call_site.function takes a function)"),
+        ("number == 9223372036854775808", "number takes a number of up to 64 bits"),
     ],
 )
 def test_an_event_that_does_not_suit_matches_nothing(text: str, words: str) -> None:
