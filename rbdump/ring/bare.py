@@ -12,7 +12,7 @@ import numpy.typing as npt
 from rbdump.ring.geometry import Geometry, guess_geometry
 from rbdump.ring.identify import ABIS, MIN_SUBBUFS, Identity
 from rbdump.ring.layout import LAYOUTS
-from rbdump.ring.structs import region_structs
+from rbdump.ring.structs import region_structs, size_of
 from rbdump.ring.subbufs import parse_subbufs
 from rbdump.ring.walk import Words, walk_chains
 
@@ -50,7 +50,7 @@ def bare_region(data: Bytes, offset: int) -> tuple[Identity, Geometry] | None:
 def _in_order(data: Bytes, identity: Identity, geometry: Geometry) -> tuple[int, int, int]:
     """How many sub-buffers hold events and are in order to their end, how many hold anything, how many have a time."""
     structs, count, size = identity.structs, geometry.nr_subbufs, geometry.subbuf_size
-    header = int(structs.subbuf.sizeof())
+    header = size_of(structs.subbuf)
     words = Words.of(data, identity.offset, structs.abi)
     good = used = stamped = 0
     for chunk in geometry.chunks:

@@ -57,6 +57,8 @@ def check_subbufs(sweep: Sweep, number: int) -> Iterator[Finding]:
         code, words = _CHAIN_ERRORS[ChainError(int(errors[index]))]
         done = int(stop[index] - sweep.begin[part][index]) * 4
         left = min(int(subbufs.size[index]), data_size) - done
+        if 4 * int(sweep.capacity[part][index]) < done + left:
+            code, words = "subbuf-cut-off", "the input ends inside it"
         yield found(
             index,
             Severity.ERROR,

@@ -19,7 +19,7 @@ from rbdump.columns import distinct
 from rbdump.errors import NotARegionError
 from rbdump.ring.identify import MIN_SUBBUFS, SUBBUF_SIZES, Identity
 from rbdump.ring.neighbours import Mapping, intact_header, is_swapped, region_at, region_within
-from rbdump.ring.structs import member_offset, struct_parse
+from rbdump.ring.structs import member_offset, size_of, struct_parse
 from rbdump.ring.subbufs import parse_subbufs
 
 __all__ = [
@@ -81,12 +81,12 @@ def nr_subbufs_for(identity: Identity, size: int, cpus: int, subbuf_size: int) -
     """Sub-buffers that the kernel gives each of ``cpus`` CPUs in a region of ``size`` bytes; 0 when they do not fit."""
     if cpus < 1:
         return 0
-    header, start = int(identity.structs.cpu_meta.sizeof()), identity.cpus_offset
+    header, start = size_of(identity.structs.cpu_meta), identity.cpus_offset
     per_cpu = size // cpus
     if identity.structs.meta is not None:
         # The kernel adds the size of a CPU's header here, where it means the global one.
         long = identity.structs.abi.long_size
-        start += -(-header // long) * long - int(identity.structs.meta.sizeof())
+        start += -(-header // long) * long - size_of(identity.structs.meta)
         per_cpu = (size - start) // cpus
     count = (per_cpu - header) // (subbuf_size + 4)
     while count >= 3:
@@ -133,7 +133,7 @@ def _intact(data: Bytes, identity: Identity, geometry: Geometry) -> bool:
     beginning of an array that is in order agrees as well.
     """
     count = geometry.nr_subbufs
-    behind = int(identity.structs.cpu_meta.sizeof()) + 4 * count
+    behind = size_of(identity.structs.cpu_meta) + 4 * count
     for chunk in geometry.chunks:
         word = data[chunk.header + behind : chunk.header + behind + 4].tobytes()
         goes_on = count <= int.from_bytes(word, identity.structs.abi.byteorder) < len(data) // min(SUBBUF_SIZES)
@@ -174,7 +174,7 @@ def guess_geometry(data: Bytes, identity: Identity, sizes: set[int]) -> tuple[tu
 
 def _positions(identity: Identity, subbuf_size: int, nr_subbufs: int) -> Iterator[tuple[int, int, int]]:
     """(header, sub-buffers, end) of CPU after CPU, as offsets in the input."""
-    header = int(identity.structs.cpu_meta.sizeof())
+    header = size_of(identity.structs.cpu_meta)
     position = identity.cpus_offset
     while True:
         at = _align(position + header + 4 * nr_subbufs, subbuf_size)
@@ -209,7 +209,7 @@ class _Look:
 
 def _look(data: Bytes, identity: Identity, at: int, subbuf_size: int, nr_subbufs: int) -> _Look:
     structs = identity.structs
-    header = int(structs.subbuf.sizeof())
+    header = size_of(structs.subbuf)
     nr_subbufs = min(nr_subbufs, (len(data) - at) // subbuf_size)
     if at < 0 or nr_subbufs < 1:
         return _Look(np.empty(0, np.uint64), 0, 0, 0)
@@ -231,7 +231,7 @@ def are_swaps_shifted(identity: Identity, header: int, subbuf_size: int, nr_subb
     Then a reader's swap writes entries of `buffers[]` that are one too large, see `rbdump.ring.buffers`.
     """
     behind = header - identity.offset + 4 * nr_subbufs
-    return _align(behind, subbuf_size) != _align(behind + int(identity.structs.cpu_meta.sizeof()), subbuf_size)
+    return _align(behind, subbuf_size) != _align(behind + size_of(identity.structs.cpu_meta), subbuf_size)
 
 
 def _align(position: int, size: int) -> int:
@@ -251,7 +251,7 @@ def _claims(data: Bytes, identity: Identity, sizes: set[int]) -> Iterator[tuple[
     )
     seen: dict[tuple[int, int], None] = {}
     for headers, most in chain([(first, max(sizes) // 4)], ((pages, max(sizes) // 4096) for pages in others)):
-        headers = headers[headers + cpu_meta.sizeof() <= len(data)]
+        headers = headers[headers + size_of(cpu_meta) <= len(data)]
         at = headers[:, None] + np.arange(4)
         subbuf_sizes, numbers = (
             np.ascontiguousarray(data[at + member_offset(cpu_meta, name)]).view(abi.dtype(4))[:, 0].astype(np.int64)
@@ -284,7 +284,7 @@ def _lay_out(
         return takewhile(lambda place: place[0] + header <= len(data), positions)
 
     structs = identity.structs
-    header, data_size = int(structs.cpu_meta.sizeof()), subbuf_size * nr_subbufs
+    header, data_size = size_of(structs.cpu_meta), subbuf_size * nr_subbufs
     chunks: list[Chunk] = []
     known = 0
     mapping: Mapping | None = None
@@ -341,7 +341,7 @@ def _evidence(data: Bytes, identity: Identity, at: int, subbuf_size: int, nr_sub
     And whether the array is complete.
     """
     cpu_meta, abi = identity.structs.cpu_meta, identity.structs.abi
-    header, begin = struct_parse(cpu_meta, data, at), at + int(cpu_meta.sizeof())
+    header, begin = struct_parse(cpu_meta, data, at), at + size_of(cpu_meta)
 
     def indices(count: int, first: int) -> int:
         """How many of ``count`` sub-buffers the first entries of the array name."""

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from rbdump.abi import Abi
 from rbdump.columns import distinct
 from rbdump.ring.layout import LAYOUTS, META_MAGIC, SCRATCH_MODULES
-from rbdump.ring.structs import RegionStructs, member_offset, region_structs, struct_parse
+from rbdump.ring.structs import RegionStructs, member_offset, region_structs, size_of, struct_parse
 
 __all__ = [
     "ABIS",
@@ -41,6 +41,8 @@ MIN_SUBBUFS = 3
 """The kernel refuses to make a persistent buffer with fewer sub-buffers for a CPU."""
 SUBBUF_SIZES = (4096, 8192, 16384, 32768, 65536, 131072, 262144)
 """A sub-buffer of a persistent buffer is one page of the machine."""
+_MOST_ENTRIES = 4096
+"""So many entries of `buffers[]` tell whether it is one; a header that is none may claim any number."""
 _SIZES_EITHER_ORDER = np.array([SUBBUF_SIZES, np.array(SUBBUF_SIZES, np.uint32).byteswap()], np.uint32)
 
 
@@ -141,10 +143,10 @@ def _scratch_layout(data: Bytes, offset: int, structs: RegionStructs) -> Identit
         if at == candidate.buffers_offset:
             return Identity(offset, candidate, at, True)
     for candidate in candidates:  # a damaged word, or another number of modules than 128
-        extra = at - (candidate.buffers_offset - SCRATCH_MODULES * candidate.mod_entry.sizeof())
+        extra = at - (candidate.buffers_offset - SCRATCH_MODULES * size_of(candidate.mod_entry))
         if (
             0 <= extra <= 1 << 20
-            and extra % candidate.mod_entry.sizeof() == 0
+            and extra % size_of(candidate.mod_entry) == 0
             and _looks_like_cpu(data, offset + at, candidate)
         ):
             return Identity(offset, candidate, at, True)
@@ -178,17 +180,17 @@ def _by_structure(data: Bytes, offset: int, pointers: int) -> Identity | None:
 
 def _looks_like_cpu(data: Bytes, at: int, structs: RegionStructs) -> bool:
     """Whether the header of a CPU stands at ``at``: its sizes are possible and `buffers[]` is an array of indices."""
-    abi, size = structs.abi, structs.cpu_meta.sizeof()
+    abi, size = structs.abi, size_of(structs.cpu_meta)
     subbuf_size = _word(data, at + member_offset(structs.cpu_meta, "subbuf_size"), 4, abi)
     nr_subbufs = _word(data, at + member_offset(structs.cpu_meta, "nr_subbufs"), 4, abi)
     if not plausible_sizes(subbuf_size, nr_subbufs, len(data) - at):
         return False
-    entries = data[at + size : at + size + 4 * nr_subbufs]
-    if len(entries) < 4 * nr_subbufs:
+    if at + size + 4 * nr_subbufs > len(data):
         return False
-    indices = np.frombuffer(entries.tobytes(), abi.dtype(4)).astype(np.int64)
+    count = min(nr_subbufs, _MOST_ENTRIES)
+    indices = np.frombuffer(data[at + size : at + size + 4 * count].tobytes(), abi.dtype(4)).astype(np.int64)
     good = distinct(indices[indices < nr_subbufs])
-    return len(good) * 10 >= nr_subbufs * 9
+    return len(good) * 10 >= count * 9
 
 
 def sane_pointers(data: Bytes, at: int, structs: RegionStructs) -> int:

@@ -34,7 +34,7 @@ from rbdump.ring.identify import Identity, identify
 from rbdump.ring.layout import META_MAGIC
 from rbdump.ring.region import CpuBuffer, Region, ScratchModule
 from rbdump.ring.search import Places
-from rbdump.ring.structs import struct_parse
+from rbdump.ring.structs import size_of, struct_parse
 from rbdump.ring.subbufs import parse_subbufs
 
 __all__ = ["MAX_OTHER_REGIONS", "find_regions", "open_region"]
@@ -43,6 +43,8 @@ Bytes = npt.NDArray[np.uint8]
 
 MAX_OTHER_REGIONS = 32
 """Further regions that are looked for; a kernel has a few, and a file made to be slow as many as fit."""
+_MANY = 8
+"""Values that a finding lists at most."""
 MAX_GUESSES = 32
 """Places, the surest first, where sizes are tried that no header says; a file made to be slow has a thousand."""
 
@@ -103,8 +105,8 @@ def _try(data: Bytes, offset: int, pointers: int = 2, *, guess: bool = True) -> 
     if identity is None:
         return None
     meta = identity.structs.meta
-    total_size = None if meta is None else int(struct_parse(meta, data, offset).total_size)
     try:
+        total_size = None if meta is None else int(struct_parse(meta, data, offset).total_size)
         return identity, derive_geometry(data, identity, total_size, guess=guess)
     except NotARegionError:
         return None
@@ -129,15 +131,16 @@ def _with_lost_cpus(data: Bytes, start: int, identity: Identity, geometry: Geome
         return identity, geometry
     size, count = geometry.subbuf_size, geometry.nr_subbufs
     lead = geometry.chunks[0].data - geometry.chunks[0].header
-    while True:
-        offset = identity.offset - lead - size * count
-        if offset < start or not (
-            looks_like_header(data, identity, offset, size, count)
-            or looks_like_subbufs(data, identity, offset + lead, size, count)
-        ):
-            return identity, geometry
-        identity = Identity(offset, identity.structs, identity.cpus_offset, identity.by_magic)
-        geometry = derive_geometry(data, identity)
+    first = identity.offset
+    while (offset := first - lead - size * count) >= start and (
+        looks_like_header(data, identity, offset, size, count)
+        or looks_like_subbufs(data, identity, offset + lead, size, count)
+    ):
+        first = offset
+    if first == identity.offset:
+        return identity, geometry
+    identity = Identity(first, identity.structs, identity.cpus_offset, identity.by_magic)
+    return identity, derive_geometry(data, identity)
 
 
 class _Opener:
@@ -227,7 +230,7 @@ class _Opener:
         structs = self.structs
         assert structs.meta is not None
         assert structs.scratch is not None
-        at = region.offset + int(structs.meta.sizeof())
+        at = region.offset + size_of(structs.meta)
         scratch = struct_parse(structs.scratch, self.data, at)
         region.text_addr = int(scratch.text_addr) or None
         if "clock_id" in scratch:
@@ -236,8 +239,8 @@ class _Opener:
                 self.find(
                     "clock-unknown", f"the scratch names trace clock {region.clock_id}, which nobody knows", offset=at
                 )
-        entry_size = int(structs.mod_entry.sizeof())
-        at += int(structs.scratch.sizeof())
+        entry_size = size_of(structs.mod_entry)
+        at += size_of(structs.scratch)
         room = (region.offset + self.identity.cpus_offset - at) // entry_size
         count = int(scratch.nr_entries)
         if count > room:
@@ -262,7 +265,8 @@ class _Opener:
                 value = values.most_common(1)[0][0]
                 setattr(region, name, value if value or name == "kaslr_offset" else None)
             if len(values) > 1:
-                listed = ", ".join(f"{value:#x}" for value in sorted(values))
+                listed = ", ".join(f"{value:#x}" for value in sorted(values)[:_MANY])
+                listed += f" and {len(values) - _MANY} more" * (len(values) > _MANY)
                 self.find("address-mismatch", f"the CPUs do not agree in {member}: {listed}", severity=Severity.WARNING)
 
     def vote_base(self, headers: list[Container]) -> int | None:
@@ -303,7 +307,7 @@ class _Opener:
             self.find("nr-subbufs-mismatch", f"says {header.nr_subbufs}, the others {count}", cpu, at)
 
         subbufs = parse_subbufs(
-            self.data, chunk.data, count, geometry.subbuf_size, int(structs.subbuf.sizeof()), structs.abi
+            self.data, chunk.data, count, geometry.subbuf_size, size_of(structs.subbuf), structs.abi
         )
         online = bool(header.head_buffer or header.commit_buffer) or not chunk.plausible
         first = self.first_buffer(cpu, header, base, subbufs.time_stamp)
@@ -357,7 +361,7 @@ class _Opener:
         self, cpu: int, chunk: Chunk, stamps: npt.NDArray[np.uint64], head: int | None, commit: int | None
     ) -> npt.NDArray[np.int64] | None:
         """`buffers[]`, repaired; None when it is beyond repair."""
-        at, count = chunk.header + int(self.structs.cpu_meta.sizeof()), self.geometry.nr_subbufs
+        at, count = chunk.header + size_of(self.structs.cpu_meta), self.geometry.nr_subbufs
         stored = np.zeros(4 * count, np.uint8)
         there = self.data[at : at + 4 * count]
         stored[: len(there)] = there

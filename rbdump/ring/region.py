@@ -11,7 +11,7 @@ import numpy.typing as npt
 from rbdump.abi import Abi
 from rbdump.findings import Finding
 from rbdump.ring.layout import Layout
-from rbdump.ring.structs import RegionStructs
+from rbdump.ring.structs import RegionStructs, size_of
 from rbdump.ring.subbufs import Subbufs
 
 __all__ = ["CLOCKS", "CpuBuffer", "Region", "ScratchModule"]
@@ -111,4 +111,4 @@ class Region:
     @property
     def data_size(self) -> int:
         """Bytes of a sub-buffer that hold records."""
-        return self.subbuf_size - int(self.structs.subbuf.sizeof())
+        return self.subbuf_size - size_of(self.structs.subbuf)

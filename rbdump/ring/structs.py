@@ -31,7 +31,7 @@ from rbdump.abi import Abi
 from rbdump.errors import NotARegionError
 from rbdump.ring.layout import SCRATCH_MODULES, Layout
 
-__all__ = ["RegionStructs", "member_offset", "region_structs", "struct_parse"]
+__all__ = ["RegionStructs", "member_offset", "region_structs", "size_of", "struct_parse"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +58,15 @@ class RegionStructs:
     def struct_size(self) -> int:
         """What the second word of the region says: the size of its header, or of both headers (era C)."""
         if self.meta is None:
-            return int(self.cpu_meta.sizeof())
-        return int(self.cpu_meta.sizeof()) | int(self.meta.sizeof()) << 16
+            return size_of(self.cpu_meta)
+        return size_of(self.cpu_meta) | size_of(self.meta) << 16
 
     @property
     def buffers_offset(self) -> int:
         """Offset of the first CPU's header in the region, as the kernel of this layout computes it."""
         if self.meta is None or self.scratch is None:
             return 0
-        return int(self.meta.sizeof() + self.scratch.sizeof() + SCRATCH_MODULES * self.mod_entry.sizeof())
+        return size_of(self.meta) + size_of(self.scratch) + SCRATCH_MODULES * size_of(self.mod_entry)
 
 
 @cache
@@ -116,6 +116,13 @@ def region_structs(abi: Abi, layout: Layout) -> RegionStructs:
     )
 
 
+@cache  # construct adds it up anew each time, and a search asks for each place that may be a header
+def size_of(struct: Construct) -> int:
+    """Bytes of a structure of fixed size."""
+    return int(struct.sizeof())
+
+
+@cache
 def member_offset(struct: Construct, name: str) -> int:
     """Offset of the member ``name`` of a structure of fixed size."""
     offset = 0
@@ -129,6 +136,6 @@ def member_offset(struct: Construct, name: str) -> int:
 def struct_parse(struct: Construct, data: npt.NDArray[np.uint8], offset: int) -> Container:
     """Parse ``struct`` at ``offset`` of the input; NotARegionError when the input ends before it."""
     try:
-        return struct.parse(data[max(offset, 0) : offset + struct.sizeof()].tobytes())
+        return struct.parse(data[max(offset, 0) : offset + size_of(struct)].tobytes())
     except ConstructError as error:
         raise NotARegionError(f"the input ends inside a header at offset {offset:#x}; is it cut short?") from error

@@ -21,6 +21,8 @@ __all__ = ["SubbufState", "Subbufs", "parse_subbufs"]
 RB_MISSED_EVENTS = 1 << 31
 RB_MISSED_STORED = 1 << 30
 RB_MISSED_MASK = 3 << 30
+_MOST_MISSED = 1 << 40
+"""A larger number of lost events is damage."""
 
 
 class SubbufState(IntEnum):
@@ -112,9 +114,8 @@ def parse_subbufs(
     for index in np.flatnonzero(stored & (size <= subbuf_size - header_size - abi.long_size)):
         begin = int(offsets[index]) + header_size + int(size[index])
         if begin + abi.long_size <= len(data):
-            missed_count[index] = int(data[begin : begin + abi.long_size].view(abi.dtype(abi.long_size))[0]) & (
-                (1 << 63) - 1
-            )
+            number = int(data[begin : begin + abi.long_size].view(abi.dtype(abi.long_size))[0])
+            missed_count[index] = number if number < _MOST_MISSED else -1
 
     state = np.zeros(count, np.uint8)
     state[there:] = SubbufState.MISSING

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from rbdump.ring.order import Chains
 from rbdump.ring.region import Region
+from rbdump.ring.structs import size_of
 from rbdump.ring.walk import ChainError, Walked, Words, walk_chains
 
 __all__ = ["Sweep", "sweep"]
@@ -70,7 +71,7 @@ def sweep(region: Region) -> Sweep:
     """Walk all sub-buffers of a region."""
     cpus = region.cpus
     words = Words.of(region.data, region.offset, region.abi)
-    header = int(region.structs.subbuf.sizeof())
+    header = size_of(region.structs.subbuf)
     offset = np.concatenate([cpu.subbufs.offset for cpu in cpus])
     size = np.concatenate([cpu.subbufs.size for cpu in cpus])
     stamp = np.concatenate([cpu.subbufs.time_stamp for cpu in cpus])

@@ -29,7 +29,7 @@ def walk_uncommitted(region: Region) -> RecordTable:
     The caller has to doubt them: only records whose payload makes sense can be real.
     """
     words = Words.of(region.data, region.offset, region.abi)
-    header = int(region.structs.subbuf.sizeof())
+    header = size_of(region.structs.subbuf)
     chains: list[tuple[int, int, int, int, int]] = []  # cpu, sub-buffer, begin, end, time reached
     for number, cpu in enumerate(region.cpus):
         if cpu.buffers is None or cpu.commit is None:

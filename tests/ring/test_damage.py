@@ -6,7 +6,7 @@ from __future__ import annotations
 import lzma
 import time
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -14,9 +14,10 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from rbdump.errors import NotARegionError, RbdumpError
-from rbdump.ring import POLICIES, RecordState, Region, SubbufState, open_region, walk_region
+from rbdump.ring import POLICIES, RecordState, Region, SubbufState, geometry, open_region, walk_region
+from rbdump.ring import open as open_module
 from tests.ring.test_walk import SHAPES, load, rows, steady
-from tests.ringwriter import CPU_HEADERS, Consume, RegionWriter, Stamped
+from tests.ringwriter import CPU_HEADERS, Consume, Item, Missed, RegionWriter, Stamped
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 
@@ -282,6 +283,45 @@ def test_memory_that_may_be_of_one_more_cpu_is_told_of(layout: str, said: bool) 
         assert open_region(load(region + behind)).findings == []
     found = open_region(load(region + b"\1" + bytes(32767))).findings
     assert [(finding.code, finding.offset) for finding in found] == [("bytes-behind", len(region))] * said
+
+
+def test_the_sizes_are_derived_once_however_many_cpus_in_front_lost_their_headers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    writer = RegionWriter([steady(5, cpu=cpu) for cpu in range(40)], layout="B", nr_subbufs=3)
+    for at in writer.cpu_offsets[:-1]:
+        writer.data[at : at + 56] = bytes(56)
+    derived = []
+
+    def derive(*args: Any, **options: Any) -> geometry.Geometry:
+        derived.append(args[1].offset)
+        return geometry.derive_geometry(*args, **options)
+
+    monkeypatch.setattr(open_module, "derive_geometry", derive)
+    region = open_region(load(writer.region()))
+    assert len(region.cpus) == 40
+    assert derived == [writer.cpu_offsets[-1], 0]
+
+
+def test_the_beginning_of_a_header_at_the_end_of_the_input_is_no_region() -> None:
+    writer = RegionWriter([steady(30)], layout="C2")
+    data = writer.region() + writer.region()[:8]
+    assert len(walk_region(open_region(load(data)))) == 30
+
+
+def test_counts_of_lost_events_that_cannot_be() -> None:
+    items: list[Item] = [*steady(200), Missed(2**63 - 1), *steady(400)[200:]]
+    region = open_region(load(RegionWriter([items]).region()))
+    table = walk_region(region)
+    assert sorted(set(table.lost.tolist())) == [-1, 0]
+    assert region.cpus[0].subbufs.missed_count.min() == -1
+
+
+def test_a_sub_buffer_that_the_input_cuts_has_no_broken_record() -> None:
+    region = open_region(load(RegionWriter([steady(300)]).region()[: 4096 * 5 + 1000]))
+    walk_region(region)
+    assert "subbuf-cut-off" in codes(region)
+    assert "record-overrun" not in codes(region)
 
 
 @pytest.mark.parametrize("layout", ["B", "B'"])

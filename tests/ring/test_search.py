@@ -143,6 +143,19 @@ def test_memory_does_not_grow_with_the_input(word: bytes) -> None:
     assert peak < 16 << 20
 
 
+def test_memory_does_not_grow_with_the_sub_buffers_that_a_header_claims() -> None:
+    data = np.zeros(256 << 20, np.uint8)
+    header = bytearray(write_region([steady(10)], layout="A", nr_subbufs=3)[:4096])
+    at = member_offset(region_structs(ABIS[0], LAYOUTS["A"]).cpu_meta, "nr_subbufs")
+    struct.pack_into("<I", header, at, 50 << 20)
+    data[4096:8192] = np.frombuffer(header, np.uint8)
+    tracemalloc.start()
+    assert find_regions(data) == []
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 16 << 20
+
+
 def test_sizes_that_no_header_says_are_tried_at_the_surest_places_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """A file made to be slow has the magic everywhere."""
     headers = write_region([steady(10)], layout="C2", nr_subbufs=3)[:12288]
