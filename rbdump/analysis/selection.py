@@ -54,7 +54,8 @@ class Selection:
         if self.last is not None and self.last < 1:
             raise UsageError(f"--last {self.last}: give how many events, 1 or more")
         cpus, events, pids = map(_words, (self.cpus, self.events, self.pids))
-        since, until = (None if time is None else str(time) for time in (self.since, self.until))
+        # a small float would be spelled 5e-05
+        since, until = map(_time_text, (self.since, self.until))
         return Choice(
             cpus=choose_cpus(cpus, nr_cpus) if cpus else None,
             events=choose_events(events, catalog) if events else None,
@@ -64,6 +65,12 @@ class Selection:
             filter=wanted,
             last=self.last,
         )
+
+
+def _time_text(time: str | float | None) -> str | None:
+    if isinstance(time, float):  # str() would spell a small one 5e-05
+        return f"{time:.9f}".rstrip("0").rstrip(".")
+    return None if time is None else str(time)
 
 
 def _words(given: Words) -> list[str]:

@@ -44,18 +44,19 @@ def fold_funcgraph(
 
     Over the whole table, in its order, before anything is left out of it.
     """
-    if exit_fmt is None or not (entries.id == exit_fmt.id).any():  # columns of one value take no memory
+    fmts = [fmt for fmt in (*entry_fmts, exit_fmt) if fmt is not None and any(f.name == "func" for f in fmt.fields)]
+    if exit_fmt not in fmts or not (entries.id == exit_fmt.id).any():  # columns of one value take no memory
         return Fold(np.broadcast_to(np.int64(-1), len(entries)), np.broadcast_to(np.True_, len(entries)))
     leaf = np.full(len(entries), -1, np.int64)
     keep = np.ones(len(entries), np.bool_)
-    func = {fmt.id: field_named(fmt, "func") for fmt in (*entry_fmts, exit_fmt)}
+    func = {fmt.id: field_named(fmt, "func") for fmt in fmts}
     order = np.argsort(entries.records.cpu, kind="stable")
     here, after = order[:-1], order[1:]
     records = entries.records
     pair = (records.cpu[here] == records.cpu[after]) & (entries.id[after] == exit_fmt.id)
     pair &= (entries.pid[here] == entries.pid[after]) & (records.epoch[here] == records.epoch[after])
     pair &= (records.length[after] >= _least(exit_fmt)) & (records.lost[after] == 0)
-    for fmt in entry_fmts:
+    for fmt in fmts[:-1]:
         first = np.flatnonzero(pair & (entries.id[here] == fmt.id) & (records.length[here] >= _least(fmt)))
         called = _addresses(memory, records.offset[here[first]], func[fmt.id])
         left = _addresses(memory, records.offset[after[first]], func[exit_fmt.id])

@@ -11,6 +11,7 @@ Task names may hold any byte: text is UTF-8 with surrogate escapes, and columns 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -170,6 +171,7 @@ class PrefixRenderer:
             keys = (comm[missed].astype(np.int64) << 32) | pid[missed].astype(np.uint32).astype(np.int64)
             unique, inverse = np.unique(keys, return_inverse=True)
             slots = [self._slot(key >> 32, int(np.int32(np.uint32(key & 0xFFFF_FFFF)))) for key in unique.tolist()]
+            self._take_new()
             task[missed] = np.array(slots, np.int32)[inverse]
         return task
 
@@ -179,15 +181,22 @@ class PrefixRenderer:
             slot = self._task_index[comm, pid] = len(self._task_texts)
             name = self._names[comm]
             blanks = 16 - (len(name) if name.isascii() else len(name.encode("utf-8", "surrogateescape")))
-            text = f"{' ' * blanks}{name}-{pid:<7d} "
-            fits = len(text) == _TASK and text.isascii()
-            self._task_texts.append(text)
-            self._task_fits = np.append(self._task_fits, fits)
-            self._task_table = np.append(self._task_table, _table([text if fits else " " * _TASK]))
-            self._task_comm = np.append(self._task_comm, comm)
+            self._task_texts.append(f"{' ' * blanks}{name}-{pid:<7d} ")
             if 0 <= pid < len(self._task_of_pid):
                 self._task_of_pid[pid] = slot
         return slot
+
+    def _take_new(self) -> None:
+        """Bring the columns of the tables up to the tasks that have a slot."""
+        known = len(self._task_comm)
+        texts = self._task_texts[known:]
+        if texts:
+            fits = [len(text) == _TASK and text.isascii() for text in texts]
+            shown = [text if fit else " " * _TASK for text, fit in zip(texts, fits, strict=True)]
+            comms = [comm for comm, _ in islice(self._task_index, known, None)]
+            self._task_fits = np.append(self._task_fits, fits)
+            self._task_table = np.append(self._task_table, _table(shown))
+            self._task_comm = np.append(self._task_comm, comms)
 
     # -- time stamps -----------------------------------------------------------------------------------------------
 

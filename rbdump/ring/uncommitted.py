@@ -16,6 +16,7 @@ import numpy.typing as npt
 from rbdump.ring.buffers import ring_from, ring_position
 from rbdump.ring.records import RecordState, RecordTable
 from rbdump.ring.region import CpuBuffer, Region
+from rbdump.ring.structs import size_of
 from rbdump.ring.walk import Words, walk_chains
 
 __all__ = ["walk_uncommitted"]

@@ -45,6 +45,14 @@ def test_the_last_boot_is_the_default(two_boots: rbdump.Trace) -> None:
     assert any(finding.code for finding in two_boots.findings if "boot" in finding.message)
 
 
+def test_times_may_be_floats(tmp_path: Path) -> None:
+    events = [(n * 10_000, marker(f"at {n}")) for n in range(1, 10)]
+    trace = opened(tmp_path, write_region([events]))
+    chosen = [event.ts for event in trace.events(rbdump.Selection(since=0.00007, until=8e-05))]
+    assert chosen == [70_000, 80_000]
+    assert [event.ts for event in trace.events(rbdump.Selection(since=0.0, last=1))] == [90_000]
+
+
 def test_a_boot_before_it_can_be_chosen(two_boots: rbdump.Trace) -> None:
     lines = written(two_boots, boot="1")
     assert lines

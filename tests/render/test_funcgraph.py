@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 
 import pytest
 
@@ -77,6 +78,19 @@ def test_what_is_no_leaf(after: Rec) -> None:
 
 def test_something_between_is_no_leaf() -> None:
     assert lines([entry(READ, 0), Rec(999, 150), leave(READ, 0, 5)], NEW)[0] == "vfs_read() {\n"
+
+
+@pytest.mark.parametrize("bare", ["funcgraph_exit", "funcgraph_entry"])
+def test_formats_without_the_function_fold_nothing(bare: str) -> None:
+    entries, memory = pack(CALLS)
+    fmts = {}
+    for name in ("funcgraph_entry", "funcgraph_exit"):
+        fmt = catalog().by_name(f"ftrace:{name}")
+        assert fmt is not None
+        fmts[name] = replace(fmt, fields=()) if name == bare else fmt
+    fold = fold_funcgraph(entries, memory, [fmts["funcgraph_entry"]], fmts["funcgraph_exit"])
+    assert fold.keep.all()
+    assert (fold.leaf == -1).all()
 
 
 def test_interrupt_entry_text_has_arrows() -> None:

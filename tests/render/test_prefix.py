@@ -70,6 +70,20 @@ def test_every_row_is_spelled_as_one_by_one(begin: int, in_ns: bool, lazy: bool)
     assert renderer.render(entries, comm) == want  # from tables that the first call filled
 
 
+def test_the_tables_of_tasks_grow_once_a_slice(monkeypatch: pytest.MonkeyPatch) -> None:
+    count = 5000
+    zeros = [0] * count
+    entries = entries_of([*range(count)], zeros, zeros, zeros, [*range(1, count + 1)])
+    names = np.full(count, NAMES.index("sh"))
+    grown = []
+    append = np.append
+    monkeypatch.setattr(np, "append", lambda *args: grown.append(1) or append(*args))
+    lines = PrefixRenderer(NAMES, lazy=False, in_ns=True).render(entries, names)
+    assert len(grown) < 10
+    want = [plain("sh", pid, 0, 0, 0, pid - 1, lazy=False, in_ns=True) for pid in range(1, count + 1)]
+    assert lines == want
+
+
 def test_a_pid_may_change_its_name() -> None:
     renderer = PrefixRenderer(NAMES, lazy=False, in_ns=True)
     entries = entries_of([1000, 2000, 3000], [0, 0, 0], [0, 0, 0], [0, 0, 0], [150, 150, 150])
