@@ -8,6 +8,7 @@ from typing import Any
 from typer.core import TyperCommand
 
 from rbdump.cli.reporting import check_findings_file
+from rbdump.errors import UsageError
 
 __all__ = ["Command"]
 
@@ -17,6 +18,17 @@ READ = ("region", "what", "vmlinux", "modules", "tracefs", "kallsyms", "best_of"
 
 class Command(TyperCommand):
     """A command whose help has a heading for each group of options; typer knows such groups in its rich help only."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Take the arguments; of an option that stands there twice the last would count, and the others be lost."""
+        _, _, given = self.make_parser(ctx).parse_args(list(args))
+        for parameter in given:
+            once = parameter.param_type_name == "option" and not (
+                parameter.multiple or getattr(parameter, "is_flag", False)
+            )
+            if once and given.count(parameter) > 1:
+                raise UsageError(f"{parameter.opts[0]} is given more than once")
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command, unless its findings would overwrite what it reads or cannot be written."""

@@ -109,6 +109,8 @@ def test_filter_is_the_kernels_grammar(run: Run, sample: list[str | Path]) -> No
         ),
         (["--jobs", "0"], "--jobs"),
         (["--text-delta", "0x1000"], "--raw-fields"),
+        (["--filter", "prev_pid == 0", "--filter", "next_pid == 0"], "--filter is given more than once"),
+        (["-j2", "--jobs", "3"], "-j"),
     ],
 )
 def test_what_makes_no_sense_is_a_usage_error(
