@@ -9,7 +9,7 @@ import json
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from rbdump.errors import OutputError, UsageError, complain
 from rbdump.findings import Finding, Severity
@@ -19,10 +19,11 @@ __all__ = ["check_findings_file", "report_findings"]
 SHOWN_OF_A_CODE = 3
 
 
-def check_findings_file(path: str, inputs: Iterable[str]) -> None:
-    """Refuse a file for the findings that is also read, or that cannot be written; it is neither made nor changed.
+def check_findings_file(path: str, inputs: Sequence[str]) -> None:
+    """Refuse a file for the findings that is also read or may be, is standard output, or cannot be written.
 
-    ``inputs`` are the files that the command was given, ``-`` for standard input. UsageError, or OutputError.
+    It is neither made nor changed. ``inputs`` are the files and folders that the command was given, ``-`` for standard
+    input. UsageError, or OutputError.
     """
     if path in ("", "-"):
         raise UsageError(
@@ -35,11 +36,16 @@ def check_findings_file(path: str, inputs: Iterable[str]) -> None:
     except OSError as error:
         raise _not_writable(path, error) from error
     if found is not None and not stat.S_ISCHR(found.st_mode):
+        if os.path.samestat(found, os.fstat(1)):
+            raise UsageError(f"--findings {path} is where standard output goes, which is for data; give another file")
         for name in ("-", *inputs):  # standard input is read by `resolve` without being named
             with contextlib.suppress(OSError):
                 if os.path.samestat(found, os.fstat(0) if name == "-" else os.stat(name)):
                     what = "standard input" if name == "-" else name
                     raise UsageError(f"--findings {path} would overwrite {what}, which is an input; give another file")
+    for name in filter(os.path.isdir, inputs):
+        if _is_below(path, found, name):
+            raise UsageError(f"--findings {path} is in the folder {name}, which is an input; give a file elsewhere")
     try:
         if found is None:
             folder = os.path.dirname(path) or "."
@@ -50,6 +56,20 @@ def check_findings_file(path: str, inputs: Iterable[str]) -> None:
             os.close(os.open(path, os.O_WRONLY | os.O_NOCTTY))
     except OSError as error:
         raise _not_writable(path, error) from error
+
+
+def _is_below(path: str, found: os.stat_result | None, folder: str) -> bool:
+    """Whether a file lies below a folder, or something there is a link to it."""
+    top = os.path.realpath(folder)
+    if os.path.commonpath([top, os.path.realpath(path)]) == top:
+        return True
+    if found is not None:
+        for where, _, names in os.walk(folder):
+            for name in names:
+                with contextlib.suppress(OSError):
+                    if os.path.samestat(found, os.stat(os.path.join(where, name))):
+                        return True
+    return False
 
 
 def _not_writable(path: str, error: OSError) -> OutputError:

@@ -59,6 +59,49 @@ def test_a_source_is_not_overwritten(run: Run, region: Path, source: str) -> Non
     assert path.read_bytes() == b"evidence"
 
 
+@pytest.mark.parametrize("way", ["inside", "new", "symlink", "hardlink"])
+@pytest.mark.parametrize("words", ["parse --tracefs", "parse --modules", "formats --best-of"])
+def test_nothing_is_written_into_a_folder_that_is_read(run: Run, region: Path, words: str, way: str) -> None:
+    folder = region.with_name("folder")
+    (folder / "events").mkdir(parents=True)
+    source = folder / "events" / "trace_clock"
+    source.write_bytes(b"evidence")
+    target = source
+    if way == "new":
+        target = folder / "events" / "findings"
+    elif way == "symlink":  # the copy holds a link, and what it points to is named
+        target = source.rename(region.with_name("elsewhere"))
+        source.symlink_to(target)
+    elif way == "hardlink":
+        target = region.with_name("elsewhere")
+        target.hardlink_to(source)
+    done = run(*words.split(), folder, region, "--findings", target)
+    assert (done.returncode, done.stdout) == (ExitStatus.USAGE, b"")
+    assert done.stderr.decode() == (
+        f"rbdump: --findings {target} is in the folder {folder}, which is an input; give a file elsewhere\n"
+    )
+    assert source.read_bytes() == b"evidence"
+    assert way != "new" or not target.exists()
+
+
+def test_a_file_beside_a_folder_that_is_read_may_be_written(run: Run, region: Path) -> None:
+    (region.with_name("folder") / "events").mkdir(parents=True)
+    (region.with_name("folder") / "trace_clock").write_bytes(b"[local]")
+    for _ in range(2):  # a new file, and the same once more
+        done = run("parse", region, "--tracefs", region.with_name("folder"), "--findings", region.with_name("folder2"))
+        assert done.returncode == ExitStatus.OK
+
+
+@pytest.mark.parametrize("name", ["/dev/stdout", "/proc/self/fd/1", "out.txt"])
+def test_findings_do_not_go_where_standard_output_goes(region: Path, name: str) -> None:
+    out = region.with_name("out.txt")
+    with out.open("wb") as file:
+        words = command("parse", region, "--findings", region.parent / name)
+        done = subprocess.run(words, stdout=file, stderr=subprocess.PIPE, check=False, timeout=60)
+    assert done.returncode == ExitStatus.USAGE
+    assert b"is where standard output goes, which is for data; give another file" in done.stderr
+
+
 def test_standard_input_is_not_overwritten(region: Path) -> None:
     before = region.read_bytes()
     with region.open("rb") as file:
