@@ -6,6 +6,7 @@ Imports nothing heavy: with --jobs this is begun before numpy is imported.
 
 from __future__ import annotations
 
+import contextlib
 import lzma
 import sys
 import zlib
@@ -88,9 +89,9 @@ def decompress(raw: memoryview, kind: str, limit: int, out: BinaryIO) -> tuple[i
 
     Returns how many bytes there are.
     """
-    size = 0
+    size = before = 0
     stream = _OPENERS[kind]()
-    position = 0
+    position = member = fed = 0
     while True:
         if stream.eof:
             rest = stream.unused_data + bytes(raw[position : position + 16])
@@ -101,13 +102,18 @@ def decompress(raw: memoryview, kind: str, limit: int, out: BinaryIO) -> tuple[i
                 return size, []
             position -= len(stream.unused_data)
             stream = _OPENERS[kind]()
+            member, before = position, size
         chunk = b""
         if stream.needs_input:
+            fed = position
             chunk = bytes(raw[position : position + _STEP_IN])
             position += len(chunk)
         try:
             piece = stream.decompress(chunk, _STEP_OUT)
         except _ERRORS as error:
+            lost = _before_error(raw[member:position], kind, fed - member, size - before)[: limit - size]
+            store_all(out, lost)
+            size += len(lost)
             text = f"the {kind} stream is damaged ({error}); {size} bytes could be decompressed"
             return size, [_damaged("compressed-input-damaged", text)]
         store_all(out, piece if size + len(piece) <= limit else piece[: limit - size])
@@ -120,6 +126,31 @@ def decompress(raw: memoryview, kind: str, limit: int, out: BinaryIO) -> tuple[i
         if not piece and not chunk and stuck and not stream.eof:
             text = f"the {kind} stream ends in the middle; {size} bytes could be decompressed"
             return size, [_damaged("compressed-input-truncated", text)]
+
+
+def _before_error(raw: memoryview, kind: str, fed: int, known: int) -> bytes:
+    """What the call that failed had decompressed already: it is lost with the call.
+
+    ``raw`` is one member, up to where it was read; from ``fed`` on, its last piece, it is read in single bytes. What
+    is ``known`` is decompressed once more, and what follows it byte by byte.
+    """
+    stream = _OPENERS[kind]()
+    lost = bytearray()
+    position = done = 0
+    with contextlib.suppress(*_ERRORS):
+        while not stream.eof:
+            chunk = b""
+            if stream.needs_input:
+                chunk = bytes(raw[position : position + (_STEP_IN if position < fed else 1)])
+                position += len(chunk)
+            piece = stream.decompress(chunk, min(_STEP_OUT, known - done) or 1)
+            if done == known:
+                lost += piece
+            else:
+                done += len(piece)
+            if not piece and not chunk and position == len(raw):
+                break
+    return bytes(lost)
 
 
 def unpack(raw: memoryview, kind: str, limit: int) -> Unpacked:

@@ -99,6 +99,40 @@ def test_a_bomb_stops_at_the_limit(tmp_path: Path, kind: str) -> None:
     assert [f.code for f in source.findings] == ["compressed-input-too-large"]
 
 
+CHECKED: dict[str, Callable[[bytes], bytes]] = {
+    **COMPRESSORS,
+    "zstd": lambda data: zstd.compress(data, options={zstd.CompressionParameter.checksum_flag: 1}),
+}
+
+
+@pytest.mark.parametrize("kind", CHECKED)
+@pytest.mark.parametrize(("step_in", "step_out"), [(1 << 16, 1 << 20), (1000, 4096), (1 << 16, 5000)])
+def test_all_in_front_of_the_damage_is_had(
+    tmp_path: Path, kind: str, step_in: int, step_out: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rbdump.decompress._STEP_IN", step_in)
+    monkeypatch.setattr("rbdump.decompress._STEP_OUT", step_out)
+    payload = os.urandom(100_000) + bytes(range(256)) * 100
+    packed = bytearray(CHECKED[kind](b"the member before") + CHECKED[kind](payload))
+    packed[-3] ^= 1  # in what comes behind the data and is held against them
+    source = load_input(write(tmp_path, bytes(packed)))
+    assert source.data.tobytes() == b"the member before" + payload
+    assert [f.code for f in source.findings] == ["compressed-input-damaged"]
+    assert f"{len(source.data)} bytes could be decompressed" in source.findings[0].message
+    assert len(load_input(source.name, limit=100_000).data) == 100_000
+
+
+@pytest.mark.parametrize("kind", COMPRESSORS)
+def test_damage_in_the_middle_leaves_what_is_before_it(tmp_path: Path, kind: str) -> None:
+    payload = b" ".join(b"%d" % (number * number) for number in range(80_000))
+    packed = bytearray(COMPRESSORS[kind](payload))
+    middle = len(packed) // 2
+    packed[middle : middle + 4000] = b"\xff" * 4000
+    found = load_input(write(tmp_path, bytes(packed))).data.tobytes()
+    half = len(payload) * 4 // 10 // (128 << 10) * (128 << 10)  # zstd has blocks of 128 KiB
+    assert found[:half] == payload[:half]
+
+
 @settings(max_examples=60, deadline=None)
 @given(kind=st.sampled_from(sorted(COMPRESSORS)), at=st.integers(0, 10_000), flip=st.integers(1, 255))
 def test_damaged_compressed_input_never_crashes(
