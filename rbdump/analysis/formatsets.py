@@ -148,7 +148,8 @@ def candidate_paths(folder: str) -> Iterator[str]:
             continue
         depth = os.path.relpath(where, folder).count(os.sep)
         folders[:] = sorted(folders) if depth < _MAX_DEPTH else []
-        yield from (os.path.join(where, name) for name in sorted(files) if not name.endswith(_NOT_IMAGES))
+        paths = (os.path.join(where, name) for name in sorted(files) if not name.endswith(_NOT_IMAGES))
+        yield from filter(os.path.isfile, paths)  # a pipe may keep its reader waiting, a device may have no end
 
 
 def rank(

@@ -7,8 +7,10 @@ members only a few are looked into. Sizes in headers are checked against the arc
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -62,6 +64,8 @@ class Tree:
 
 def _file_reader(path: str) -> Callable[[], bytes]:
     def read() -> bytes:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe may keep its reader waiting, a device may have no end
+            raise OSError(errno.EINVAL, "is no regular file")
         with open(path, "rb") as file:
             return file.read(_MAX_FILE)
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -131,6 +132,14 @@ def test_folders_with_events_count_as_one_source(tmp_path: Path) -> None:
     assert list(candidate_paths(str(tmp_path))) == [str(tmp_path / "a" / "vmlinuz"), str(tmp_path / "a" / "tracing")]
     with pytest.raises(UsageError, match="is no folder"):
         list(candidate_paths(str(tmp_path / "nowhere")))
+
+
+def test_only_regular_files_are_candidates(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "zero").symlink_to("/dev/zero")
+    (tmp_path / "image").write_bytes(b"")
+    (tmp_path / "vmlinuz").symlink_to("image")
+    assert list(candidate_paths(str(tmp_path))) == [str(tmp_path / "image"), str(tmp_path / "vmlinuz")]
 
 
 def test_a_folder_that_must_not_be_listed_is_not_empty(tmp_path: Path, lock: Callable[[Path], None]) -> None:

@@ -211,6 +211,16 @@ def test_files_that_cannot_be_read_are_said(tmp_path: Path) -> None:
     assert "1 could not be read, first events/sched/gone/format: No such file or" in tracefs.findings[0].message
 
 
+@pytest.mark.parametrize("name", ["printk_formats", "events/sched/sched_switch/format"])
+def test_what_is_no_regular_file_is_not_opened(tmp_path: Path, name: str) -> None:
+    path = folder_of(tmp_path, FILES)
+    (tmp_path / name).unlink()
+    (tmp_path / name).symlink_to("/dev/null")
+    tracefs = load_tracefs(path)
+    assert [f.code for f in tracefs.findings] == ["tracefs-unreadable"]
+    assert f"1 could not be read, first {name}: is no regular file" in tracefs.findings[0].message
+
+
 def test_folders_that_must_not_be_listed_are_not_empty(tmp_path: Path, lock: Callable[[Path], None]) -> None:
     path = folder_of(tmp_path, FILES)
     lock(tmp_path / "events" / "sched")

@@ -134,8 +134,9 @@ def _find_files(folder: str, wanted: set[str]) -> dict[str, str]:
         for file in sorted(names):
             suffix = next((s for s in SUFFIXES if file.endswith(s)), None)
             name = file.removesuffix(suffix).replace("-", "_") if suffix else ""
-            if name in wanted:
-                found.setdefault(name, str(Path(where) / file))
+            path = Path(where) / file
+            if name in wanted and path.is_file():  # no pipe, which would wait for its writer
+                found.setdefault(name, str(path))
         count += len(names)
         if count > MAX_FILES:
             break

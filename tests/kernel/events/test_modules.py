@@ -142,6 +142,15 @@ def test_a_folder_of_modules(tmp_path: Path) -> None:
     assert "other, absent, wrong" in loaded.findings[-1].message
 
 
+def test_what_is_no_regular_file_is_no_module(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "toy.ko").symlink_to("/dev/null")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "toy.ko").write_bytes(toy().build())
+    loaded = load_modules(str(tmp_path), [("toy", TEXT)], abi=LE64)
+    assert [module.path for module in loaded.modules] == [str(tmp_path / "b" / "toy.ko")]
+
+
 def test_a_folder_that_must_not_be_listed_is_not_empty(tmp_path: Path, lock: Callable[[Path], None]) -> None:
     lock(tmp_path)
     with pytest.raises(SourceError, match="cannot be read: Permission denied"):
