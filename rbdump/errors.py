@@ -12,6 +12,7 @@ __all__ = [
     "ExitStatus",
     "InputError",
     "NotARegionError",
+    "NotASourceError",
     "OutputError",
     "RbdumpError",
     "SourceError",
@@ -75,6 +76,10 @@ class SourceError(RbdumpError):
     """A tracefs copy, a symbol table or a kernel image cannot be used."""
 
     status = ExitStatus.SOURCE
+
+
+class NotASourceError(SourceError):
+    """The file is something else: neither a kernel image nor a copy of tracefs, not even a damaged one."""
 
 
 class WrongImageError(SourceError):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rbdump.abi import Abi
-from rbdump.errors import OutputError, RbdumpError, SourceError, UsageError
+from rbdump.errors import NotASourceError, OutputError, RbdumpError, SourceError, UsageError
 from rbdump.events.catalog import Catalog
 from rbdump.events.entries import Entries
 from rbdump.events.rows import Memory
@@ -29,8 +29,8 @@ from rbdump.symbols.words import kernel_words
 __all__ = ["Candidate", "candidate_paths", "rank", "write_formats"]
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,126}")
-_MAX_DEPTH = 4
 _MAX_CANDIDATES = 2000
+_NAMED = 3
 _NOT_IMAGES = (".ko", ".ko.xz", ".ko.zst", ".ko.gz", ".deb", ".rpm", ".txt", ".json", ".config", ".img")
 _GOOD_SCORE = 0.95
 _HEADER_EVENT = """\
@@ -71,7 +71,7 @@ class Candidate:
         """Sorts the best to the front."""
         order = (Verdict.RIGHT, Verdict.OPEN, Verdict.WRONG).index(self.verdict)
         share = self.check.tally.share if self.check is not None else 0.0
-        return order, -self.fit.known_score, -self.fit.score, -share
+        return order, -self.fit.score, -self.fit.known_score, -share
 
     def __str__(self) -> str:
         tally = self.check.tally if self.check is not None else None
@@ -128,45 +128,64 @@ def _header_page(abi: Abi, page_size: int) -> str:
     )
 
 
-def candidate_paths(folder: str) -> Iterator[str]:
-    """Everything below ``folder`` that may be a kernel image or a copy of tracefs.
+def candidate_paths(folder: str, findings: list[Finding]) -> Iterator[str]:
+    """Everything below ``folder`` that may be a kernel image or a copy of tracefs; what is not looked into is said.
 
     UsageError if it is no folder, SourceError if it cannot be listed.
     """
 
     def refused(error: OSError) -> None:
         if error.filename != folder:
+            findings.append(_unreadable(f"{error.filename}: cannot be read: {error.strerror}"))
             return
         if isinstance(error, FileNotFoundError | NotADirectoryError):
             raise UsageError(f"{folder}: is no folder; --best-of takes one of kernel images and copies of tracefs")
         raise SourceError(f"{folder}: cannot be read: {error.strerror}")
 
+    links: list[str] = []
     for where, folders, files in os.walk(folder, onerror=refused):
         if "events" in folders:
             yield where
             folders[:] = []
             continue
-        depth = os.path.relpath(where, folder).count(os.sep)
-        folders[:] = sorted(folders) if depth < _MAX_DEPTH else []
+        folders.sort()
+        links += [path for name in folders if os.path.islink(path := os.path.join(where, name))]
         paths = (os.path.join(where, name) for name in sorted(files) if not name.endswith(_NOT_IMAGES))
         yield from filter(os.path.isfile, paths)  # a pipe may keep its reader waiting, a device may have no end
+    if links:
+        message = f"links to folders are not followed: {_some(links)}; give --best-of the folder itself"
+        findings.append(Finding(Severity.WARNING, "folder-links", message))
+
+
+def _unreadable(message: str) -> Finding:
+    return Finding(Severity.WARNING, "source-unreadable", message)
+
+
+def _some(paths: list[str]) -> str:
+    return ", ".join(paths[:_NAMED]) + (f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else "")
 
 
 def rank(
     folder: str, region: Region, entries: Entries, memory: Memory, *, cache: bool = True
 ) -> tuple[list[Candidate], list[Finding]]:
-    """All sources below ``folder``, best first. Files that are none are counted in a finding."""
+    """All sources below ``folder``, best first; which files are none, and which cannot be read, are findings."""
     words, counts = kernel_words(region.data, region.abi, entries.records)
     boot = BootAddresses.of_region(region)
     found: list[Candidate] = []
-    skipped = 0
-    for path in candidate_paths(folder):
-        if len(found) + skipped >= _MAX_CANDIDATES:
+    others: list[str] = []
+    findings: list[Finding] = []
+    for count, path in enumerate(candidate_paths(folder, findings)):
+        if count >= _MAX_CANDIDATES:
+            message = f"more than {_MAX_CANDIDATES} files lie below {folder}: those from {path} on are not looked at"
+            findings.append(Finding(Severity.WARNING, "too-many-files", message))
             break
         try:
-            texts, code, refusal = _open(path, region.abi, cache)
-        except RbdumpError:
-            skipped += 1
+            texts, code, refusal = _open(path, region.abi, cache, findings)
+        except NotASourceError:
+            others.append(path)
+            continue
+        except RbdumpError as error:
+            findings.append(_unreadable(str(error) if str(error).startswith(path) else f"{path}: {error}"))
             continue
         fit = score_formats(Catalog([texts]).get, entries, memory, origin=path)
         if code is None:
@@ -175,17 +194,19 @@ def rank(
         placed = fit_image(code, boot, words, counts, name=path, force=True)
         refusals = [finding.message for finding in placed.findings if finding.code == "wrong-image"]
         found.append(Candidate(path, fit, placed.check, refusals[0] if refusals else ""))
-    findings = []
-    if skipped:
-        message = f"{skipped} files below {folder} are neither kernel images with events nor copies of tracefs"
+    if others:
+        message = f"{len(others)} files below {folder} are neither kernel images nor copies of tracefs: {_some(others)}"
         findings.append(Finding(Severity.INFO, "no-format-source", message))
     return sorted(found, key=lambda candidate: candidate.key), findings
 
 
-def _open(path: str, abi: Abi, cache: bool) -> tuple[FormatTexts, CodeMap | None, str]:
+def _open(path: str, abi: Abi, cache: bool, findings: list[Finding]) -> tuple[FormatTexts, CodeMap | None, str]:
     """The events of a source, its code if it is an image, and why it is another kernel's if that is plain."""
     if os.path.isdir(path) or any(part in os.path.basename(path) for part in (".tar", ".tgz")):
         copy = load_tracefs(path)
+        findings += copy.findings
         return copy.formats, None, copy.misfit(abi)
+    if not os.path.getsize(path):  # some files of /proc say so, and keep their reader waiting
+        raise SourceError(f"{path}: is empty")
     image = load_image(path, cache=cache)
     return FormatTexts.of_events(image_formats(image).events, path, abi.long_size), CodeMap.of_image(image), ""

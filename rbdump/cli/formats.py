@@ -11,7 +11,7 @@ import typer
 import rbdump
 from rbdump.cli import options
 from rbdump.cli.reporting import report_findings
-from rbdump.errors import UsageError, WrongImageError, complain
+from rbdump.errors import SourceError, UsageError, WrongImageError, complain
 
 __all__ = ["formats"]
 
@@ -90,10 +90,12 @@ def _best_of(folder: str, region: str, offset: int | None, *, cache: bool, findi
     trace = rbdump.open(region, cache=cache, offset=offset)
     ranked, found = rank(folder, trace.region, trace.entries, trace.memory, cache=cache)
     report_findings(found, findings)
-    if ranked:
-        sys.stdout.write("verdict   score   addresses  source\n")
-        sys.stdout.write("".join(f"{candidate}\n" for candidate in ranked))
-        sys.stdout.flush()
-    if not ranked or ranked[0].verdict is Verdict.WRONG:
-        best = f"; the best is {ranked[0].fit}" if ranked else ""
-        raise WrongImageError(f"nothing below {folder} is of the kernel that wrote {region}{best}")
+    if not ranked:
+        raise SourceError(f"there is no kernel image and no copy of tracefs below {folder} that can be used")
+    sys.stdout.write("verdict   score   addresses  source\n")
+    sys.stdout.write("".join(f"{candidate}\n" for candidate in ranked))
+    sys.stdout.flush()
+    if ranked[0].verdict is Verdict.WRONG:
+        raise WrongImageError(
+            f"nothing below {folder} is of the kernel that wrote {region}; the best is {ranked[0].fit}"
+        )

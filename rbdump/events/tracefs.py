@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from rbdump.abi import Abi
-from rbdump.errors import SourceError
+from rbdump.errors import NotASourceError, SourceError
 from rbdump.events.format import FormatError, HeaderPage, parse_header_event, parse_header_page
 from rbdump.events.texts import FormatTexts
 from rbdump.events.tree import Tree, load_tree
@@ -116,7 +116,9 @@ def _choose_root(tree: Tree, findings: list[Finding]) -> str:
     if not roots:
         sides = sorted((name for name in tree if name.rsplit("/", 1)[-1] in _SIDE_FILES), key=lambda n: n.count("/"))
         if not sides:
-            raise SourceError(f"{tree.path}: holds no event formats (events/*/*/format) and nothing else of tracefs")
+            raise NotASourceError(
+                f"{tree.path}: holds no event formats (events/*/*/format) and nothing else of tracefs"
+            )
         findings.append(_note(Severity.WARNING, "tracefs-no-formats", f"{tree.path}: holds no events/*/*/format"))
         return sides[0].rpartition("/")[0] + "/events" if "/" in sides[0] else "events"
 
@@ -223,7 +225,7 @@ def load_tracefs(path: str, *, long_size: int | None = None) -> Tracefs:
         findings,
     )
     if not (formats or tracefs.printk_formats or tracefs.saved_cmdlines or tracefs.clock):
-        raise SourceError(
+        raise NotASourceError(
             f"{path}: none of its files named `format` is an event format, and nothing else is of tracefs"
         )
     if tree.unreadable:

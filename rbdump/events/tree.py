@@ -14,7 +14,7 @@ import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from rbdump.errors import SourceError
+from rbdump.errors import NotASourceError, SourceError
 from rbdump.findings import Finding, Severity
 from rbdump.inputs import describe, load_source
 
@@ -190,7 +190,7 @@ def load_tree(path: str) -> Tree:
     source = load_source(path, limit=_MAX_ARCHIVE)
     findings = [Finding(f.severity, f.code, f"{path}: {f.message}") for f in source.findings]
     if not _is_header(source.data[:_BLOCK].tobytes()):
-        raise SourceError(
+        raise NotASourceError(
             f"{path}: a copy of tracefs is a folder or a tar archive, and this looks like {describe(source.data)}"
         )
     return _tar(path, source.data.data, findings)

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rbdump.abi import Abi
-from rbdump.errors import SourceError
+from rbdump.errors import NotASourceError, SourceError
 from rbdump.inputs import map_source
 from rbdump.kernel.cache import ImageCache
 from rbdump.kernel.files.containers import Payload, unpack
@@ -163,7 +163,7 @@ class KernelImage:
             )
         text = self._text_addr(symbols)
         if text is None:
-            raise SourceError(
+            raise NotASourceError(
                 f"{self.path}: is no kernel: its symbols have neither _text nor _stext; give vmlinux or the file "
                 "from /boot"
             )

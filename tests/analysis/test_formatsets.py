@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import lzma
 import os
 import shutil
 from collections.abc import Callable
@@ -12,11 +13,13 @@ from pathlib import Path
 import pytest
 
 from rbdump.abi import Abi
-from rbdump.analysis.formatsets import candidate_paths, rank, write_formats
+from rbdump.analysis.formatsets import Candidate, candidate_paths, rank, write_formats
 from rbdump.errors import ExitStatus, OutputError, SourceError, UsageError
 from rbdump.events.entries import Entries, gather_entries
 from rbdump.events.rows import Memory
+from rbdump.events.score import EventFit, FormatFit
 from rbdump.events.tracefs import load_tracefs
+from rbdump.findings import Finding, Severity
 from rbdump.inputs import load_input
 from rbdump.kernel.events.formats import ImageEvent
 from rbdump.ring import Region, open_region, walk_region
@@ -126,12 +129,16 @@ def test_the_right_one_is_the_best(copies: Path, sample: str) -> None:
     assert [finding.code for finding in findings] == ["no-format-source"]
 
 
+def candidates(folder: Path, findings: list[Finding] | None = None) -> list[str]:
+    return list(candidate_paths(str(folder), [] if findings is None else findings))
+
+
 def test_folders_with_events_count_as_one_source(tmp_path: Path) -> None:
     (tmp_path / "a" / "tracing" / "events" / "sched").mkdir(parents=True)
     (tmp_path / "a" / "vmlinuz").write_bytes(b"")
-    assert list(candidate_paths(str(tmp_path))) == [str(tmp_path / "a" / "vmlinuz"), str(tmp_path / "a" / "tracing")]
+    assert candidates(tmp_path) == [str(tmp_path / "a" / "vmlinuz"), str(tmp_path / "a" / "tracing")]
     with pytest.raises(UsageError, match="is no folder"):
-        list(candidate_paths(str(tmp_path / "nowhere")))
+        candidates(tmp_path / "nowhere")
 
 
 def test_only_regular_files_are_candidates(tmp_path: Path) -> None:
@@ -139,16 +146,98 @@ def test_only_regular_files_are_candidates(tmp_path: Path) -> None:
     (tmp_path / "zero").symlink_to("/dev/zero")
     (tmp_path / "image").write_bytes(b"")
     (tmp_path / "vmlinuz").symlink_to("image")
-    assert list(candidate_paths(str(tmp_path))) == [str(tmp_path / "image"), str(tmp_path / "vmlinuz")]
+    assert candidates(tmp_path) == [str(tmp_path / "image"), str(tmp_path / "vmlinuz")]
 
 
 def test_a_folder_that_must_not_be_listed_is_not_empty(tmp_path: Path, lock: Callable[[Path], None]) -> None:
     (tmp_path / "locked").mkdir()
     (tmp_path / "vmlinuz").write_bytes(b"")
     lock(tmp_path / "locked")
-    assert list(candidate_paths(str(tmp_path))) == [str(tmp_path / "vmlinuz")]
+    findings: list[Finding] = []
+    assert candidates(tmp_path, findings) == [str(tmp_path / "vmlinuz")]
+    assert [finding.message for finding in findings] == [f"{tmp_path}/locked: cannot be read: Permission denied"]
     with pytest.raises(SourceError, match="locked: cannot be read: Permission denied"):
-        list(candidate_paths(str(tmp_path / "locked")))
+        candidates(tmp_path / "locked")
+
+
+def test_all_levels_are_looked_at_and_links_to_folders_are_said(tmp_path: Path) -> None:
+    deep = tmp_path.joinpath(*"abcdefghij")
+    deep.mkdir(parents=True)
+    (deep / "vmlinuz").write_bytes(b"")
+    for number in range(5):
+        (deep / f"link{number}").symlink_to(tmp_path)
+    findings: list[Finding] = []
+    assert candidates(tmp_path, findings) == [str(deep / "vmlinuz")]
+    assert [(finding.severity, finding.code, finding.message) for finding in findings] == [
+        (
+            Severity.WARNING,
+            "folder-links",
+            f"links to folders are not followed: {deep}/link0, {deep}/link1, {deep}/link2 and 2 more; "
+            "give --best-of the folder itself",
+        )
+    ]
+
+
+def test_images_that_cannot_be_read_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "vmlinuz-1").write_bytes(b"MZ" + bytes(0x200) + b"HdrS" + bytes(100))
+    (tmp_path / "vmlinuz-2").write_bytes(b"MZ" + bytes(0x200) + b"HdrS" + bytes(5000))
+    (tmp_path / "vmlinuz-3").write_bytes(b"")
+    (tmp_path / "copy.tar").write_bytes(b"cut off")
+    (tmp_path / "config").write_bytes(b"CONFIG_X=y\n")
+    plain = open
+
+    def refuse(path: str, mode: str) -> object:
+        if path.endswith("vmlinuz-1"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return plain(path, mode)
+
+    monkeypatch.setattr("rbdump.inputs.open", refuse, raising=False)
+    ranked, findings = rank(str(tmp_path), *opened("6.12.43-sched"))
+    assert ranked == []
+    assert [(finding.severity, finding.code, finding.message) for finding in findings] == [
+        (Severity.WARNING, "source-unreadable", f"{tmp_path}/vmlinuz-1: cannot be read: Permission denied"),
+        (
+            Severity.WARNING,
+            "source-unreadable",
+            f"{tmp_path}/vmlinuz-2: bzImage: the compressed kernel inside was not found; is the file complete?",
+        ),
+        (Severity.WARNING, "source-unreadable", f"{tmp_path}/vmlinuz-3: is empty"),
+        (
+            Severity.INFO,
+            "no-format-source",
+            f"2 files below {tmp_path} are neither kernel images nor copies of tracefs: "
+            f"{tmp_path}/config, {tmp_path}/copy.tar",
+        ),
+    ]
+
+
+def test_a_copy_that_was_cut_off_is_said(tmp_path: Path, samples: Path) -> None:
+    whole = lzma.decompress((samples / "6.12.43-sched" / "tracefs.tar.xz").read_bytes())
+    (tmp_path / "copy.tar").write_bytes(whole[:300_000])
+    ranked, findings = rank(str(tmp_path), *opened("6.12.43-sched"))
+    assert len(ranked) == 1
+    assert [finding.code for finding in findings] == ["tracefs-archive-damaged"]
+
+
+def test_where_candidates_end_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rbdump.analysis.formatsets._MAX_CANDIDATES", 2)
+    for name in "abcd":
+        (tmp_path / name).write_bytes(b"text\n")
+    _, findings = rank(str(tmp_path), *opened("6.12.43-sched"))
+    assert [finding.message for finding in findings if finding.severity is Severity.WARNING] == [
+        f"more than 2 files lie below {tmp_path}: those from {tmp_path}/c on are not looked at"
+    ]
+
+
+def test_a_source_that_knows_more_of_the_events_stands_in_front() -> None:
+    def candidate(name: str, *events: tuple[str, float]) -> Candidate:
+        fits = tuple(EventFit(300 + at, known, 100, share) for at, (known, share) in enumerate(events))
+        return Candidate(name, FormatFit(name, fits), None, "of another kernel")
+
+    none = candidate("none", ("", 0.0), ("", 0.0))
+    few = candidate("few", ("x:y", 0.1), ("", 0.0))
+    assert (none.fit.score, none.fit.known_score) == (0.0, 1.0)
+    assert sorted([none, few], key=lambda one: one.key) == [few, none]
 
 
 def test_command(run: Run, copies: Path) -> None:
@@ -163,6 +252,12 @@ def test_command(run: Run, copies: Path) -> None:
     assert none.returncode == 6
     assert b"nothing below" in none.stderr
     assert none.stdout.count(b"wrong ") == 2
+    (copies / "empty").mkdir()
+    empty = run("formats", "--best-of", copies / "empty", region)
+    assert (empty.returncode, empty.stdout) == (ExitStatus.SOURCE, b"")
+    assert empty.stderr.decode() == (
+        f"rbdump: there is no kernel image and no copy of tracefs below {copies}/empty that can be used\n"
+    )
     for no_folder in (copies / "nosuch", copies / "notes"):
         assert run("formats", "--best-of", no_folder, region).returncode == 2
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from rbdump.errors import SourceError
+from rbdump.errors import NotASourceError, SourceError
 from rbdump.inputs import describe
 from rbdump.kernel.files.decompress import PayloadError, decompress, find_compressed
 from rbdump.kernel.memory import find_bytes
@@ -122,7 +122,7 @@ def _first_kernel(data: Octets, head: bytes, kind: str, name: str) -> tuple[Octe
         raise SourceError(f"{name}: {what}: {failure}")
     if kind in _ALWAYS_PACKED:
         raise SourceError(f"{name}: {kind}: the compressed kernel inside was not found; is the file complete?")
-    raise SourceError(
+    raise NotASourceError(
         f"{name}: is no kernel image but {what}; "
         "give a vmlinux, or the file from /boot (vmlinuz, bzImage, Image, zImage)"
     )

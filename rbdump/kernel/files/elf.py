@@ -15,7 +15,7 @@ from elftools.construct import ConstructError
 from elftools.elf.elffile import ELFFile
 
 from rbdump.abi import Abi
-from rbdump.errors import SourceError
+from rbdump.errors import NotASourceError, SourceError
 from rbdump.inputs import describe
 from rbdump.kernel.files.relocations import apply_rela
 from rbdump.kernel.memory import Segment
@@ -151,7 +151,7 @@ def _read_headers(elf: Any, data: Octets, name: str, relocatable: bool) -> Vmlin
             raise SourceError(f"{name}: is {describe(data)}, not a kernel module; give the .ko file")
         return Vmlinux(data, abi, machine, tuple(_sections(elf, data)), ())
     if elf["e_type"] not in ("ET_EXEC", "ET_DYN"):
-        raise SourceError(f"{name}: is {describe(data)}, not a kernel image; give vmlinux or the file from /boot")
+        raise NotASourceError(f"{name}: is {describe(data)}, not a kernel image; give vmlinux or the file from /boot")
     if int(elf["e_shoff"]) >= len(data):
         raise SourceError(f"{name}: the ELF file ends before its section headers: the image is truncated")
     sections = _sections(elf, data)
