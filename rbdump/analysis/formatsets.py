@@ -131,7 +131,7 @@ def _header_page(abi: Abi, page_size: int) -> str:
 def candidate_paths(folder: str, findings: list[Finding]) -> Iterator[str]:
     """Everything below ``folder`` that may be a kernel image or a copy of tracefs; what is not looked into is said.
 
-    UsageError if it is no folder, SourceError if it cannot be listed.
+    SourceError if it is no folder, or cannot be listed.
     """
 
     def refused(error: OSError) -> None:
@@ -139,7 +139,7 @@ def candidate_paths(folder: str, findings: list[Finding]) -> Iterator[str]:
             findings.append(_unreadable(f"{error.filename}: cannot be read: {error.strerror}"))
             return
         if isinstance(error, FileNotFoundError | NotADirectoryError):
-            raise UsageError(f"{folder}: is no folder; --best-of takes one of kernel images and copies of tracefs")
+            raise SourceError(f"{folder}: is no folder; --best-of takes one of kernel images and copies of tracefs")
         raise SourceError(f"{folder}: cannot be read: {error.strerror}")
 
     links: list[str] = []

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from typer.core import TyperCommand
@@ -14,6 +15,14 @@ __all__ = ["Command"]
 
 READ = ("region", "what", "vmlinux", "modules", "tracefs", "kallsyms", "best_of")
 """Parameters of the commands that name what is read."""
+_FILES = ("region", "what", "vmlinux", "tracefs", "kallsyms")
+"""Those that are files, of which one may be standard input."""
+
+
+def _given(ctx: Any, names: Sequence[str]) -> list[str]:
+    """The values of these parameters, each of which may be repeated or left out."""
+    values = (ctx.params.get(name) or () for name in names)
+    return [path for one in values for path in ([one] if isinstance(one, str) else one)]
 
 
 class Command(TyperCommand):
@@ -31,11 +40,16 @@ class Command(TyperCommand):
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command, unless its findings would overwrite what it reads or cannot be written."""
+        """Run the command, unless its findings would overwrite what it reads or cannot be written.
+
+        UsageError as well where standard input is to be read twice.
+        """
+        filters = "what" in ctx.params and not ctx.params["what"]  # `resolve` without any argument
+        if _given(ctx, _FILES).count("-") + filters > 1:
+            raise UsageError("standard input can be read once only; give a file for all inputs but one")
         findings = ctx.params.get("findings")
         if findings is not None:
-            given = (ctx.params.get(name) or () for name in READ)
-            check_findings_file(findings, [path for one in given for path in ([one] if isinstance(one, str) else one)])
+            check_findings_file(findings, _given(ctx, READ))
         return super().invoke(ctx)
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:

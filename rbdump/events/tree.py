@@ -185,7 +185,7 @@ def _tar(path: str, data: memoryview, findings: list[Finding]) -> Tree:
 
 def load_tree(path: str) -> Tree:
     """The files of a folder or a tar archive (plain, .gz, .xz, .zst). SourceError when it is neither."""
-    if os.path.isdir(path):
+    if path != "-" and os.path.isdir(path):
         return _folder(path)
     source = load_source(path, limit=_MAX_ARCHIVE)
     findings = [Finding(f.severity, f.code, f"{path}: {f.message}") for f in source.findings]

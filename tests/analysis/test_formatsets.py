@@ -137,7 +137,7 @@ def test_folders_with_events_count_as_one_source(tmp_path: Path) -> None:
     (tmp_path / "a" / "tracing" / "events" / "sched").mkdir(parents=True)
     (tmp_path / "a" / "vmlinuz").write_bytes(b"")
     assert candidates(tmp_path) == [str(tmp_path / "a" / "vmlinuz"), str(tmp_path / "a" / "tracing")]
-    with pytest.raises(UsageError, match="is no folder"):
+    with pytest.raises(SourceError, match="is no folder"):
         candidates(tmp_path / "nowhere")
 
 
@@ -259,7 +259,7 @@ def test_command(run: Run, copies: Path) -> None:
         f"rbdump: there is no kernel image and no copy of tracefs below {copies}/empty that can be used\n"
     )
     for no_folder in (copies / "nosuch", copies / "notes"):
-        assert run("formats", "--best-of", no_folder, region).returncode == 2
+        assert run("formats", "--best-of", no_folder, region).returncode == ExitStatus.SOURCE
 
 
 @pytest.mark.parametrize(

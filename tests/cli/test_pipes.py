@@ -49,6 +49,37 @@ def test_head_ends_it_at_once_and_quietly(raw: Path, jobs: str) -> None:
         assert process.stderr.read() == b""
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "parse - --kallsyms -",
+        "parse - --vmlinux - -j2",
+        "parse - --tracefs -",
+        "parse REGION --kallsyms - --tracefs -",
+        "parse REGION --tracefs - --tracefs -",
+        "resolve --kallsyms -",
+        "resolve - --vmlinux -",
+    ],
+)
+def test_standard_input_can_be_read_once(run: Run, raw: Path, words: str) -> None:
+    done = run(*[raw if word == "REGION" else word for word in words.split()], stdin=b"text\n")
+    assert (done.returncode, done.stdout) == (ExitStatus.USAGE, b"")
+    assert done.stderr == b"rbdump: standard input can be read once only; give a file for all inputs but one\n"
+
+
+def test_one_source_may_be_standard_input(run: Run, raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(raw.parent)
+    Path("-").mkdir()
+    listed = b"ffffffff81000000 T _text\nffffffff81000010 T here\nffffffff81000020 T there\n"
+    assert run("resolve", "0xffffffff81000012", "--kallsyms", "-", stdin=listed).stdout == b"here+0x2/0x10\n"
+    assert b"this looks like text" in run("parse", raw, "--tracefs", "-", stdin=b"text\n").stderr
+
+
+@pytest.mark.parametrize("option", ["--tracefs", "--kallsyms", "--vmlinux", "--modules"])
+def test_a_source_that_is_missing_has_one_status(run: Run, raw: Path, option: str) -> None:
+    assert run("parse", raw, option, raw.with_name("nosuch")).returncode == ExitStatus.SOURCE
+
+
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_a_full_disk_is_one_sentence(raw: Path, jobs: str) -> None:
     with open("/dev/full", "wb") as full:
