@@ -152,8 +152,9 @@ def _load_formats(tree: Tree, root: str, long_size: int, findings: list[Finding]
             broken, last = broken + 1, f"{system}:{name}"
     if empty and not formats:
         raise SourceError(
-            f"{tree.path}: all {empty} format files are empty, since files of tracefs say that their size is 0; "
-            "copy them with `cp -r` first and archive the copy"
+            f"{tree.path}: all {empty} format files are empty, since files of tracefs say that their size is 0; in "
+            "/sys/kernel/tracing do `cp --parents events/header_* events/*/*/format printk_formats saved_cmdlines DIR`"
+            ", and archive DIR"
         )
     if empty:
         findings.append(_note(Severity.WARNING, "tracefs-empty-format", f"{tree.path}: {empty} format files are empty"))

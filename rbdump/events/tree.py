@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import posixpath
 import re
 import stat
 from collections.abc import Callable, Iterator
@@ -22,7 +23,8 @@ __all__ = ["Tree", "load_tree"]
 
 _BLOCK = 512
 _MAX_FILES = 200_000
-_MAX_DEPTH = 10
+_MAX_LINKS = 40
+"""That are followed one after the other; the kernel gives up there as well (MAXSYMLINKS)."""
 _MAX_FILE = 64 << 20
 _MAX_ARCHIVE = 1 << 30
 _PAX_RECORD = re.compile(rb"(\d{1,9}) ([^=\n]{1,64})=")
@@ -83,8 +85,10 @@ def _folder(path: str) -> Tree:
     for folder, folders, files in os.walk(path, onerror=refused):
         relative = os.path.relpath(folder, path).replace(os.sep, "/")
         prefix = "" if relative == "." else relative + "/"
-        depth = prefix.count("/")
-        folders[:] = sorted(name for name in folders if name not in _PRUNED) if depth < _MAX_DEPTH else []
+        folders[:] = sorted(name for name in folders if name not in _PRUNED)
+        for name in folders:
+            if os.path.islink(os.path.join(folder, name)):
+                tree._refused.append(f"{prefix}{name}: is a link to a folder, and is not followed")
         for name in sorted(files):
             tree._readers[prefix + name] = _file_reader(os.path.join(folder, name))
         if len(tree._readers) > _MAX_FILES:
@@ -130,10 +134,27 @@ def _slice_reader(data: memoryview, begin: int, end: int) -> Callable[[], bytes]
     return lambda: bytes(data[begin:end])
 
 
+def _follow(name: str, links: dict[str, str], readers: dict[str, Callable[[], bytes]]) -> Callable[[], bytes]:
+    """The reader of what a symbolic link of an archive leads to; one that refuses where that is not in the archive."""
+    target = name
+    for _ in range(_MAX_LINKS):
+        if target not in links:
+            break
+        target = posixpath.normpath(posixpath.join(posixpath.dirname(target), links[target]))
+    if target in readers:
+        return readers[target]
+
+    def refuse() -> bytes:
+        raise OSError(errno.ENOENT, f"is a link to {links[name]}, which is no file of the archive")
+
+    return refuse
+
+
 def _tar(path: str, data: memoryview, findings: list[Finding]) -> Tree:
     tree = Tree(path, findings)
     position = members = 0
     override: dict[bytes, bytes] = {}
+    links: dict[str, str] = {}
     problem = "is where the archive ends, without the mark of its end"
     while position + _BLOCK <= len(data):
         block = bytes(data[position : position + _BLOCK])
@@ -162,19 +183,22 @@ def _tar(path: str, data: memoryview, findings: list[Finding]) -> Tree:
         if kind == b"x" and size <= _MAX_FILE:
             override.update(_pax(bytes(data[begin : begin + size])))
             continue
-        if kind == b"L" and size <= _BLOCK * 16:
-            override[b"path"] = bytes(data[begin : begin + size])
+        if kind in (b"L", b"K") and size <= _BLOCK * 16:
+            override[b"path" if kind == b"L" else b"linkpath"] = bytes(data[begin : begin + size])
             continue
         if kind in (b"g", b"K", b"x", b"L"):
             continue
         prefix = block[345:500].split(b"\0", 1)[0] if block[257:262] == b"ustar" and block[262:263] != b" " else b""
         name = _text(override.get(b"path") or (prefix + b"/" if prefix else b"") + block[:100].split(b"\0", 1)[0])
-        linked = _text(override.get(b"linkpath") or block[157:257])
+        linked = (override.get(b"linkpath") or block[157:257]).split(b"\0", 1)[0]
         override = {}
         if kind in (b"0", b"\0", b"7") and size <= _MAX_FILE:
             tree._readers[name] = _slice_reader(data, begin, begin + size)
-        elif kind == b"1" and linked in tree._readers:
-            tree._readers[name] = tree._readers[linked]
+        elif kind == b"1" and _text(linked) in tree._readers:
+            tree._readers[name] = tree._readers[_text(linked)]
+        elif kind == b"2":
+            links[name] = linked.decode("utf-8", "surrogateescape")
+    tree._readers.update({name: _follow(name, links, tree._readers) for name in links})
     if problem:
         text = (
             f"{path}: the tar block at offset {position:#x} {problem}; {len(tree._readers)} files were found before it"

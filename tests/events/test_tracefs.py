@@ -105,7 +105,7 @@ def test_a_compressed_tar(tmp_path: Path, pack: Callable[[bytes], bytes]) -> Non
     check_all(write(tmp_path, pack(tar_of(FILES, "tracing/"))))
 
 
-@pytest.mark.parametrize("prefix", ["", "sys/kernel/tracing/"])
+@pytest.mark.parametrize("prefix", ["", "sys/kernel/tracing/", "a/b/c/d/e/f/g/h/i/j/k/l/"])
 def test_a_folder(tmp_path: Path, prefix: str) -> None:
     check_all(folder_of(tmp_path, {prefix + name: data for name, data in FILES.items()}))
 
@@ -152,7 +152,7 @@ def test_two_copies_in_one_archive_are_said(tmp_path: Path) -> None:
 
 def test_an_archive_of_mounted_tracefs_has_only_empty_files(tmp_path: Path) -> None:
     path = write(tmp_path, tar_of(dict.fromkeys(FILES, b"")))
-    with pytest.raises(SourceError, match="`cp -r` first"):
+    with pytest.raises(SourceError, match="do `cp --parents events/header_"):
         load_tracefs(path)
 
 
@@ -169,14 +169,38 @@ def test_links_in_the_tar(tmp_path: Path) -> None:
         for name, target, kind in (
             ("events/sched/alias/format", "events/ftrace/function/format", tarfile.LNKTYPE),
             ("events/sched/soft/format", "/etc/passwd", tarfile.SYMTYPE),
+            ("trace_clock", "instances/x/clock", tarfile.SYMTYPE),
+            ("instances/x/clock", "../../clock", tarfile.SYMTYPE),
+            ("events/sched/loop/format", "format", tarfile.SYMTYPE),
+            ("options/sym-offset", "../" + "there/../" * 20 + "one", tarfile.SYMTYPE),
         ):
             member = tarfile.TarInfo(name)
             member.type, member.linkname = kind, target
             archive.addfile(member)
+        for name, data in (("clock", b"local [mono]\n"), ("one", b"1\n")):
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
     tracefs = load_tracefs(write(tmp_path, out.getvalue()))
     assert sorted(tracefs.formats) == [1, 300]
-    # A hard link is the same text, so its id is taken; the symbolic link leads out of the archive and is left out.
-    assert [f.code for f in tracefs.findings] == ["tracefs-broken-format"]
+    assert (tracefs.clock, tracefs.options["sym-offset"]) == ("mono", True)
+    # a hard link is the same text, so its id is taken
+    assert [f.code for f in tracefs.findings] == ["tracefs-broken-format", "tracefs-unreadable"]
+    assert tracefs.findings[1].message.endswith(
+        "2 could not be read, first events/sched/soft/format: is a link to /etc/passwd, which is no file of the archive"
+    )
+
+
+def test_links_in_a_folder(tmp_path: Path) -> None:
+    path = folder_of(tmp_path, FILES)
+    (tmp_path / "trace_clock").rename(tmp_path / "clock")
+    (tmp_path / "trace_clock").symlink_to("clock")
+    (tmp_path / "more").symlink_to("events")
+    tracefs = load_tracefs(path)
+    assert (sorted(tracefs.formats), tracefs.clock) == ([1, 300], "local")
+    assert [f.message for f in tracefs.findings] == [
+        f"{path}: of its files and folders 1 could not be read, first more: is a link to a folder, and is not followed"
+    ]
 
 
 def test_side_files_without_formats(tmp_path: Path) -> None:
