@@ -58,7 +58,9 @@ class Tree:
         if reader is None:
             return None
         try:
-            return reader()
+            data = reader()
+            # who copies a file through Windows adds carriage returns; a task name may hold one of its own
+            return data.replace(b"\r\n", b"\n") if data.count(b"\r\n") == data.count(b"\n") else data
         except OSError as error:
             self._refused.append(f"{name}: {error.strerror}")
             return None

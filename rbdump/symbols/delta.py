@@ -144,6 +144,8 @@ def unmoved_delta(code: CodeMap) -> TextDelta | None:
 
 def impossible(code: CodeMap, delta: int, abi: Abi) -> str:
     """Why no kernel can have been moved by so many bytes, empty if one can."""
+    if not code:  # nothing tells where its text is
+        return ""
     if (code.start ^ (code.start + delta)) >> (8 * abi.long_size - 1) & 1:
         return "it would have been moved from one half of the address space to the other"
     if abi.long_size == 8 and (code.start >= X86_IMAGES) != (code.start + delta >= X86_IMAGES):

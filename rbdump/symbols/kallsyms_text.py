@@ -26,6 +26,7 @@ Octets = npt.NDArray[np.uint8]
 Index = npt.NDArray[np.int64]
 
 _FIRST_LINE = re.compile(rb"([0-9a-fA-F]{8}|[0-9a-fA-F]{16}) [^ \n] [^ \n]")
+_ABSOLUTE = np.frombuffer(b"aA", np.uint8)
 _MAX_BAD_SHARE = 0.02
 _PLACEHOLDER = b"The real System.map is in"
 """Of the only line of /boot/System.map-... on Debian, whose address is the last one that there is."""
@@ -46,7 +47,8 @@ def parse_kallsyms(text: bytes, *, name: str = "symbol list") -> SymbolTable:
     """The symbols of a symbol list in text; see `load_kallsyms`."""
     if b"\r" in text:
         text = text.replace(b"\r\n", b"\n")
-    if not text.endswith(b"\n"):
+    ended = text.endswith(b"\n")
+    if not ended:
         text += b"\n"
     first = _FIRST_LINE.search(text[: 1 << 16])
     if first is None:
@@ -77,6 +79,10 @@ def parse_kallsyms(text: bytes, *, name: str = "symbol list") -> SymbolTable:
     tabs = np.flatnonzero(octets == 0x09)
     owners, modules, name_ends = _modules(text, starts, ends, tabs)
     types = octets[starts + (width + 1)]
+    if width == 16 and np.isin(types, _ABSOLUTE).all():
+        raise SourceError(
+            f"{name}: holds none but the per-CPU symbols, with which /proc/kallsyms begins; give all of its lines"
+        )
     live = _live(addrs, types, owners) if modules else None
     if live is not None:
         starts, name_ends = starts[live], name_ends[live]
@@ -89,7 +95,10 @@ def parse_kallsyms(text: bytes, *, name: str = "symbol list") -> SymbolTable:
     if skipped:
         message = f"{name}: {skipped} lines are not symbol lines and were left out"
         findings.append(Finding(Severity.WARNING, "kallsyms-lines-skipped", message))
-    return SymbolTable(
+    if not ended:
+        message = f"{name}: its last line has no end: the list was cut off perhaps, and what followed has no names"
+        findings.append(Finding(Severity.WARNING, "kallsyms-cut-off", message))
+    table = SymbolTable(
         addrs,
         names,
         types=types,
@@ -98,6 +107,16 @@ def parse_kallsyms(text: bytes, *, name: str = "symbol list") -> SymbolTable:
         origin=name,
         findings=findings,
     )
+    if table.addr("_stext") is None:
+        text_rows = np.flatnonzero((table.owners < 0) & np.isin(table.types, TEXT))
+        unnamed = int(np.count_nonzero(table.nearest(table.addrs[text_rows])[0] < 0))
+        if unnamed:
+            message = (
+                f"{name}: lacks _stext, where the kernel's text begins: {unnamed} of its {len(text_rows)} functions "
+                "are not used; give all lines of the list"
+            )
+            table.findings += (Finding(Severity.WARNING, "kallsyms-without-text", message),)
+    return table
 
 
 def _order_of_aliases(addrs: npt.NDArray[np.uint64], names: Names, types: Octets) -> Index | None:

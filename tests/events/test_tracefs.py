@@ -105,6 +105,15 @@ def test_a_compressed_tar(tmp_path: Path, pack: Callable[[bytes], bytes]) -> Non
     check_all(write(tmp_path, pack(tar_of(FILES, "tracing/"))))
 
 
+def test_lines_may_end_as_windows_ends_them(tmp_path: Path) -> None:
+    check_all(folder_of(tmp_path, {name: data.replace(b"\n", b"\r\n") for name, data in FILES.items()}))
+
+
+def test_a_task_name_may_end_with_a_carriage_return(tmp_path: Path) -> None:
+    tracefs = load_tracefs(folder_of(tmp_path, FILES | {"saved_cmdlines": b"1 init\n2 odd\r\n"}))
+    assert tracefs.saved_cmdlines == {1: "init", 2: "odd\r"}
+
+
 @pytest.mark.parametrize("prefix", ["", "sys/kernel/tracing/", "a/b/c/d/e/f/g/h/i/j/k/l/"])
 def test_a_folder(tmp_path: Path, prefix: str) -> None:
     check_all(folder_of(tmp_path, {prefix + name: data for name, data in FILES.items()}))

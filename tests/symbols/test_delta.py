@@ -10,7 +10,15 @@ from rbdump.abi import Abi
 from rbdump.errors import SourceError
 from rbdump.kernel.symboldata import Names, SymbolData
 from rbdump.symbols.code import CodeMap
-from rbdump.symbols.delta import BootAddresses, boot_table, given_delta, infer_delta, stated_delta, unmoved_delta
+from rbdump.symbols.delta import (
+    BootAddresses,
+    boot_table,
+    given_delta,
+    impossible,
+    infer_delta,
+    stated_delta,
+    unmoved_delta,
+)
 from tests.symbols.codewriter import BASE, write_kernel
 
 LE64 = Abi("little", 8)
@@ -173,3 +181,9 @@ def test_boot_table_moves_the_kernel_and_takes_modules_in() -> None:
         SymbolData(np.array([0x40], np.uint64), Names.from_list(["probe"]), np.array([116], np.uint8), ""), 0
     )
     assert len(boot_table(kernel.symbols, SLIDE, [module])) == len(table) + 1
+
+
+def test_where_nothing_says_where_the_text_is_no_place_is_impossible() -> None:
+    names = Names.from_list(["one", "_end"])
+    data = SymbolData(np.array([BASE, BASE + 64], np.uint64), names, np.frombuffer(b"TB", np.uint8), "list")
+    assert impossible(CodeMap(data), -0x4000_0000, Abi("little", 8)) == ""

@@ -56,6 +56,28 @@ def test_refuses_what_is_no_symbol_list(text: bytes, words: str) -> None:
         load_kallsyms(text)
 
 
+def test_a_list_of_per_cpu_symbols_is_no_list_of_a_32_bit_kernel() -> None:
+    head = b"".join(b"%016x A percpu%d\n" % (n * 8, n) for n in range(50))
+    with pytest.raises(SourceError, match="holds none but the per-CPU symbols, with which /proc/kallsyms begins"):
+        load_kallsyms(head)
+    assert len(load_kallsyms(head + TEXT)) == 54
+
+
+def test_a_list_that_was_cut_off() -> None:
+    for text in (TEXT[:-1], TEXT[:-8], TEXT[:75]):
+        assert load_kallsyms(text).findings[-1].code == "kallsyms-cut-off"
+
+
+def test_a_list_without_the_start_of_the_kernel() -> None:
+    init = b"ffffffff82000000 T __init_begin\nffffffff82000010 T start\nffffffff82001000 T __init_end\n"
+    rest = TEXT.split(b"\n", 1)[1] + init
+    (finding,) = load_kallsyms(rest).findings
+    assert finding.code == "kallsyms-without-text"
+    assert "lacks _stext, where the kernel's text begins: 2 of its 4 functions are not used" in finding.message
+    assert not load_kallsyms(TEXT + init).findings
+    assert not load_kallsyms(b"ffffffff81000000 t f\nffffffff81000010 t g\n").findings  # made by hand
+
+
 def test_opens_compressed_files(tmp_path: Path) -> None:
     path = tmp_path / "kallsyms.xz"
     path.write_bytes(lzma.compress(TEXT))
