@@ -244,6 +244,9 @@ class _Gatherer:
         if self.sources.modules is not None and not self.region.modules:
             message = "--modules is of no use: the region does not say which modules were loaded, nor where"
             self.findings.append(Finding(Severity.WARNING, "modules-unknown", message))
+        elif self.sources.modules is not None and not self.sources.vmlinux:
+            message = "--modules is of no use without the kernel image: give that as well (--vmlinux)"
+            self.findings.append(Finding(Severity.WARNING, "modules-without-image", message))
 
     def say_functions(self, table: SymbolTable) -> None:
         """Traced functions that no symbol covers; where the region does not list modules, this is how they show."""

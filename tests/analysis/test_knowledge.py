@@ -41,6 +41,12 @@ def test_functions_without_symbols_where_the_region_lists_no_modules(samples: Pa
     assert "functions-unnamed" not in codes(whole)
 
 
+def test_a_folder_of_modules_is_of_no_use_without_the_image(samples: Path, tmp_path: Path) -> None:
+    trace = rbdump.open(samples / "7.3.4-modules" / "region.bin.xz", modules=tmp_path)
+    (said,) = (finding.message for finding in trace.knowledge.findings if "--modules" in finding.message)
+    assert said.startswith("--modules is of no use without the kernel image")
+
+
 def test_a_folder_of_modules_is_of_no_use_without_their_addresses(samples: Path, tmp_path: Path) -> None:
     trace = rbdump.open(str(samples / "6.12.43-sched" / "region.bin.xz"), modules=str(tmp_path))
     assert "modules-unknown" in codes(trace)
