@@ -38,11 +38,12 @@ SIDE_FILE_LIMIT = 512 << 20
 
 _STEP = 1 << 20
 
+_TAKE_OUT = "take the region out of it first, with crash: rd -p -r region.bin ADDRESS BYTES"
 _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\x17\x08\x44tracing", "a trace.dat file of trace-cmd"),
     (0, b"PERFILE2", "a perf.data file"),
-    (0, b"KDUMP   ", "a compressed kdump (makedumpfile)"),
-    (0, b"makedumpfile", "a flattened kdump (makedumpfile -F)"),
+    (0, b"KDUMP   ", f"a compressed kdump (makedumpfile): {_TAKE_OUT}"),
+    (0, b"makedumpfile", f"a flattened kdump (makedumpfile -F): {_TAKE_OUT}"),
     (0, b"EMiL", "a LiME memory dump"),
     (0, b"QFI\xfb", "a qcow2 disk image"),
     (0, b"DBGC", "a ramoops (pstore) zone"),
@@ -50,9 +51,10 @@ _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\x1f\x8b", "gzip"),
     (0, b"\xfd7zXZ\x00", "xz"),
     (0, b"\x28\xb5\x2f\xfd", "zstd"),
-    (0, b"BZh", "bzip2"),
-    (0, b"\x04\x22\x4d\x18", "lz4"),
-    (0, b"PK\x03\x04", "a zip archive"),
+    (0, b"BZh", "bzip2: decompress it first"),
+    (0, b"\x04\x22\x4d\x18", "lz4: decompress it first"),
+    (0, b"PK\x03\x04", "a zip archive: unpack it first"),
+    (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive: unpack it first"),
     (257, b"ustar", "a tar archive"),
     (0x202, b"HdrS", "an x86 kernel image (bzImage)"),
     (56, b"ARM\x64", "an arm64 kernel image"),

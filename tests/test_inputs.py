@@ -205,7 +205,15 @@ def test_pipe_by_name() -> None:
         (b"\x7fELF\x02\x01" + bytes(10) + b"\x02\x00", "an ELF program (a vmlinux?)"),
         (b"\x17\x08\x44tracing6\0", "a trace.dat file of trace-cmd"),
         (b"\x1f\x8b\x08", "gzip"),
-        (b"KDUMP   ", "a compressed kdump (makedumpfile)"),
+        (
+            b"KDUMP   ",
+            "a compressed kdump (makedumpfile): "
+            "take the region out of it first, with crash: rd -p -r region.bin ADDRESS BYTES",
+        ),
+        (b"BZh91AY&SY", "bzip2: decompress it first"),
+        (b"\x04\x22\x4d\x18", "lz4: decompress it first"),
+        (b"PK\x03\x04", "a zip archive: unpack it first"),
+        (b"7z\xbc\xaf\x27\x1c", "a 7z archive: unpack it first"),
         (b"\0" * 257 + b"ustar", "a tar archive"),
         (b"MZ" + bytes(0x200) + b"HdrS", "an x86 kernel image (bzImage)"),
         (b"\0" * 5000, "all zero bytes"),

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from rbdump.columns import distinct
 from rbdump.errors import SourceError
 from rbdump.findings import Finding, Severity
-from rbdump.inputs import open_bytes
+from rbdump.inputs import describe, open_bytes
 from rbdump.kernel.symboldata import Names
 from rbdump.kernel.symtabs.aliases import kallsyms_order
 from rbdump.symbols.table import TEXT, SymbolTable
@@ -52,7 +52,11 @@ def parse_kallsyms(text: bytes, *, name: str = "symbol list") -> SymbolTable:
         text += b"\n"
     first = _FIRST_LINE.search(text[: 1 << 16])
     if first is None:
-        raise SourceError(f"{name}: no line looks like a line of /proc/kallsyms or System.map (ADDRESS TYPE NAME)")
+        what = describe(np.frombuffer(text, np.uint8))
+        raise SourceError(
+            f"{name}: no line looks like a line of /proc/kallsyms or System.map (ADDRESS TYPE NAME); "
+            f"the file looks like {what}"
+        )
     if _PLACEHOLDER in text[:_MAX_PLACEHOLDER]:
         raise SourceError(
             f"{name}: is Debian's placeholder, the real one is in the linux-image-...-dbg package; "
