@@ -19,6 +19,7 @@ __all__ = [
     "UsageError",
     "WrongImageError",
     "complain",
+    "printable",
 ]
 
 
@@ -94,12 +95,14 @@ class OutputError(RbdumpError):
     status = ExitStatus.OUTPUT
 
 
-def complain(text: str) -> None:
-    """One line on stderr; where that cannot be written, nobody wants to read it.
+def printable(text: str) -> str:
+    """Text in which what a terminal would obey is escaped: the names of files and tasks come from anywhere."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
-    What a terminal would obey is escaped: the names of files and tasks come from anywhere.
-    """
-    if not text.isprintable():
-        text = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+def complain(text: str) -> None:
+    """One `printable` line on stderr; where that cannot be written, nobody wants to read it."""
     with contextlib.suppress(OSError):
-        print(f"rbdump: {text}", file=sys.stderr, flush=True)
+        print(f"rbdump: {printable(text)}", file=sys.stderr, flush=True)

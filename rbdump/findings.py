@@ -6,7 +6,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["Finding", "Severity"]
+__all__ = ["Finding", "Severity", "as_unicode"]
+
+
+def as_unicode(text: str) -> str:
+    """Text that every reader of JSON accepts: bytes of a file's name that are no UTF-8 become ``\\xff``."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 class Severity(StrEnum):
@@ -53,5 +58,5 @@ class Finding:
             "cpu": self.cpu,
             "subbuf": self.subbuf,
             "offset": self.offset,
-            "message": self.message,
+            "message": as_unicode(self.message),
         }

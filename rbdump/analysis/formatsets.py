@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rbdump.abi import Abi
-from rbdump.errors import NotASourceError, OutputError, RbdumpError, SourceError, UsageError
+from rbdump.errors import NotASourceError, OutputError, RbdumpError, SourceError, UsageError, printable
 from rbdump.events.catalog import Catalog
 from rbdump.events.entries import Entries
 from rbdump.events.rows import Memory
@@ -76,7 +76,7 @@ class Candidate:
     def __str__(self) -> str:
         tally = self.check.tally if self.check is not None else None
         addresses = f"{tally.explained}/{tally.total}" if tally is not None else "-"
-        return f"{self.verdict:<7} {self.fit.score:7.3f} {addresses:>11}  {self.path}"
+        return f"{self.verdict:<7} {self.fit.score:7.3f} {addresses:>11}  {printable(self.path)}"
 
 
 def write_formats(folder: str, events: Iterable[ImageEvent], abi: Abi, page_size: int) -> tuple[int, list[Finding]]:

@@ -11,7 +11,8 @@ import numpy as np
 from rich.console import Console
 from rich.text import Text
 
-from rbdump.findings import Finding, Severity
+from rbdump.errors import printable
+from rbdump.findings import Finding, Severity, as_unicode
 from rbdump.ring.region import CpuBuffer, Region
 from rbdump.ring.subbufs import SubbufState
 
@@ -57,7 +58,7 @@ def summarize(region: Region, findings: list[Finding], *, name: str, sha256: str
     ``name`` and ``sha256`` are those of the input, decompressed; ``clock`` is the trace clock, None if unknown.
     """
     return {
-        "input": name,
+        "input": as_unicode(name),
         "input_size": len(region.data),
         "input_sha256": sha256,
         "offset": region.offset,
@@ -135,7 +136,7 @@ def print_report(summary: dict[str, Any], findings: list[Finding], out: IO[str],
         console.print(Text(f"Findings ({len(findings)})", style="bold"))
         styles = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: ""}
         for finding in findings[:FINDINGS_SHOWN]:
-            console.print(Text(str(finding), style=styles[finding.severity]))
+            console.print(Text(printable(str(finding)), style=styles[finding.severity]))
         if len(findings) > FINDINGS_SHOWN:
             console.print(f"... and {len(findings) - FINDINGS_SHOWN} more; --json has them all")
 
@@ -157,7 +158,7 @@ def _facts(summary: dict[str, Any]) -> list[Text]:
     }
     known = {key: str(value) for key, value in rows.items() if value}
     width = max(map(len, known))
-    return [Text.assemble((key.ljust(width), "bold"), "  ", value) for key, value in known.items()]
+    return [Text.assemble((key.ljust(width), "bold"), "  ", printable(value)) for key, value in known.items()]
 
 
 def _time(ts: int | None, in_ns: bool) -> str:

@@ -240,6 +240,10 @@ def test_a_source_that_knows_more_of_the_events_stands_in_front() -> None:
     assert sorted([none, few], key=lambda one: one.key) == [few, none]
 
 
+def test_names_of_candidates_are_escaped() -> None:
+    assert str(Candidate("a\n\x1b\udcff", FormatFit("", ()), None)).endswith("  a\\n\\x1b\\udcff")
+
+
 def test_command(run: Run, copies: Path) -> None:
     region = SAMPLES / "7.3.4-sched" / "region.bin.xz"
     done = run("formats", "--best-of", copies, region)

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import lzma
+import os
 import re
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 
 import rbdump
 from rbdump.errors import ExitStatus
+from rbdump.findings import Finding, Severity
 from rbdump.render.report import print_report
 from tests.conftest import SAMPLES, Run
 from tests.ringwriter import RegionWriter
@@ -96,3 +98,21 @@ def test_one_cpu_is_no_cpus(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "region"
     path.write_bytes(RegionWriter([[]], layout="C1", nr_subbufs=3).region())
     assert b"\nsub-buffers  1 CPU of 3 x 4096 bytes\n" in run("info", path).stdout
+
+
+def test_names_from_anywhere_are_escaped(run: Run, tmp_path: Path) -> None:
+    """A newline, what a terminal obeys, and a byte that is no UTF-8."""
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/a\nb\x1b[31m\xff.xz")
+    Path(path).write_bytes(lzma.compress(RegionWriter([[]], layout="C1", nr_subbufs=3).region())[:-8])
+    lines = run("info", path).stdout.decode().splitlines()
+    assert lines[0].startswith(f"region       {tmp_path}/a\\nb\\x1b[31m\\xff.xz at offset")
+    summary = json.loads(run("info", path, "--json").stdout)
+    assert summary["input"] == f"{tmp_path}/a\nb\x1b[31m\\xff.xz"
+    error = run("parse", path, "--tracefs", path).stderr
+    assert error.count(b"\n") == 1
+    assert b"\x1b" not in error
+    assert Finding(Severity.INFO, "x", "\udcff").as_dict()["message"] == "\\xff"
+    out = io.StringIO()
+    summary["input"] = "x"
+    print_report(summary, [Finding(Severity.ERROR, "x", "a\x1bb")], out, in_ns=True)
+    assert "\x1b" not in out.getvalue()
