@@ -13,6 +13,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "rbdump"
 FLOORS = [
     "abi",
+    "numbers",
     "errors",
     "findings",
     "memoryfile",

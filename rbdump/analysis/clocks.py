@@ -28,5 +28,5 @@ def choose_clock(region: Region, given: str | None, tracefs: Sequence[Tracefs]) 
     """The trace clock's name. UsageError if the user's is none."""
     known = {*CLOCKS, *NOT_IN_NS}
     if given is not None and given not in known:
-        raise UsageError(f"{given!r} is no trace clock; there are {', '.join(sorted(known))}")
+        raise UsageError(f"--clock {given!r} is no trace clock; there are {', '.join(sorted(known))}")
     return given or region.clock_name or next((source.clock for source in tracefs if source.clock), None)

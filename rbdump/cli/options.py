@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 import typer
+
+from rbdump.numbers import parse_number
 
 __all__ = [
     "FindingsFile",
@@ -19,21 +22,45 @@ __all__ = [
     "Tracefs",
     "Vmlinux",
     "parse_address",
+    "parse_distance",
+    "parse_int",
 ]
 
+_BARE = re.compile(r"[0-9a-f]{8,16}", re.ASCII | re.IGNORECASE)
 SOURCES = "Sources of names and formats"
 CHOOSING = "What to print"
 OUTPUT = "How to print"
 READING = "How to read the region"
 
 
+def parse_int(text: str) -> int:
+    """A number with a K, M or G suffix perhaps: ``0x2000``, ``8192``, ``64K``, ``-0x1000``."""
+    digits = text[1:] if text[:1] in ("-", "+") else text
+    factor = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}.get(digits[-1:].lower(), 0)
+    number = parse_number(digits[:-1] if factor else digits)
+    if number is None:
+        raise typer.BadParameter(f"{text!r} is not a number (0x2000, 8192, 64K)")
+    return (-1 if text[:1] == "-" else 1) * number * (factor or 1)
+
+
+def parse_distance(text: str) -> int:
+    """A number of up to 64 bits, and a sign."""
+    number = parse_int(text)
+    if abs(number) >> 64:
+        raise typer.BadParameter(f"{text!r} has more than 64 bits")
+    return number
+
+
 def parse_address(text: str) -> int:
-    """A number in C notation, with a K, M or G suffix perhaps: ``0x2000``, ``8192``, ``64K``, ``-0x1000``."""
-    factor = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}.get(text[-1:].lower(), 0)
-    try:
-        return int(text[:-1], 0) * factor if factor else int(text, 0)
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is not a number (0x2000, 8192, 64K)") from None
+    """An address, as a number of up to 64 bits, or as symbol lists have it: 8 to 16 hexadecimal digits."""
+    if _BARE.fullmatch(text):
+        if text.isdigit():
+            raise typer.BadParameter(f"{text!r} may be decimal or hexadecimal; 0x{text} is the hexadecimal one")
+        return int(text, 16)
+    addr = parse_distance(text)
+    if addr < 0:
+        raise typer.BadParameter(f"{text!r} is no address: it is negative")
+    return addr
 
 
 Region = Annotated[
@@ -44,7 +71,7 @@ Offset = Annotated[
     int | None,
     typer.Option(
         "--offset",
-        parser=parse_address,
+        parser=parse_int,
         metavar="N",
         help="Byte offset of the region in the file; without it the region is searched for.",
         rich_help_panel=READING,

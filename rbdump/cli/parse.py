@@ -78,8 +78,8 @@ def parse(
         int | None,
         typer.Option(
             "--last",
+            parser=options.parse_int,
             metavar="N",
-            min=0,
             help="The last N events of what the other options leave.",
             rich_help_panel=CHOOSING,
         ),
@@ -118,7 +118,7 @@ def parse(
         int | None,
         typer.Option(
             "--text-delta",
-            parser=options.parse_address,
+            parser=options.parse_distance,
             metavar="N",
             help="With --raw-fields: `_text` of the kernel that reads the buffer after the reboot less that of the "
             "dead one (last_boot_info of 6.12 has it); 0 where the kernel is not moved.",

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from rbdump.events.format import EventFormat, FormatError
 from rbdump.events.texts import BUILT_IN, FormatTexts
 from rbdump.findings import Finding, Severity
+from rbdump.numbers import parse_number
 
 __all__ = ["Catalog"]
 
@@ -75,8 +76,9 @@ class Catalog:
         """Ids of the events that a pattern names, as set_event of tracefs takes it: ``system:event``, ``system:*``,
         ``system:``, or one word for an event or a whole system; ``*``, ``?`` and ``[]`` as in a shell; or a number.
         """
-        if pattern.isascii() and pattern.isdigit():
-            return [int(pattern)] if int(pattern) <= 0xFFFF else []
+        number = parse_number(pattern)
+        if number is not None:
+            return [number] if number <= 0xFFFF else []
         system, colon, event = pattern.partition(":")
         if colon:
             wanted = (system or "*", event or "*")

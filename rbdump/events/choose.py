@@ -20,6 +20,7 @@ from rbdump.events.entries import Entries
 from rbdump.events.format import EventFormat
 from rbdump.events.rows import Memory
 from rbdump.findings import Finding, Severity
+from rbdump.numbers import parse_number
 
 if TYPE_CHECKING:
     from rbdump.events.filter import Filter
@@ -66,7 +67,10 @@ def choose_cpus(lists: Sequence[str], count: int) -> frozenset[int]:
     """
     wanted: set[int] = set()
     for item in (item.strip() for text in lists for item in text.split(",")):
-        cpus = parse_cpulist(item)
+        try:
+            cpus = parse_cpulist(item)
+        except UsageError as error:
+            raise UsageError(f"--cpu {error}") from None
         if min(cpus) >= count:
             there = f"CPUs 0-{count - 1}" if count > 1 else "CPU 0 only"
             raise UsageError(f"--cpu {item}: there is no such CPU; the region has {there}")
@@ -78,9 +82,10 @@ def parse_pids(text: str) -> frozenset[int]:
     """Process ids, with commas between them. UsageError when one is none."""
     pids: set[int] = set()
     for item in text.split(","):
-        if not re.fullmatch(r"\s*\d{1,10}\s*", item, re.ASCII) or int(item) >= _PID_LIMIT:
-            raise UsageError(f"{text!r} is no list of process ids like 1,42: {item.strip()!r} is none")
-        pids.add(int(item))
+        pid = parse_number(item)
+        if pid is None or pid >= _PID_LIMIT:
+            raise UsageError(f"--pid {text!r} is no list of process ids like 1,42: {item.strip()!r} is none")
+        pids.add(pid)
     return frozenset(pids)
 
 

@@ -88,10 +88,18 @@ def test_filter_is_the_kernels_grammar(run: Run, sample: list[str | Path]) -> No
     ("arguments", "words"),
     [
         (["--event", "sched_swich"], "sched_switch"),
-        (["--cpu", "one"], "'one'"),
+        (["--cpu", "one"], "--cpu 'one' is no list of CPUs"),
         (["--cpu", "0,9"], "--cpu 9: there is no such CPU; the region has CPUs 0-1"),
         (["--cpu", ""], "no list of CPUs"),
-        (["--pid", "x"], "'x'"),
+        (["--pid", "x"], "--pid 'x'"),
+        (["--last", "0"], "--last 0: give how many events, 1 or more"),
+        (["--last", "0o7"], "'0o7' is not a number"),
+        (["--offset", "0o10"], "'0o10' is not a number"),
+        (["--offset", "0b1"], "'0b1' is not a number"),
+        (["--text-addr", "0x1ffffffffffffffffffff"], "'0x1ffffffffffffffffffff' has more than 64 bits"),
+        (["--text-addr", "80000000"], "'80000000' may be decimal or hexadecimal; 0x80000000 is the hexadecimal one"),
+        (["--text-addr", "-0x1000"], "'-0x1000' is no address: it is negative"),
+        (["--raw-fields", "--text-delta", "-0x10000000000000000"], "'-0x10000000000000000' has more than 64 bits"),
         (["--since", "yesterday"], "'yesterday'"),
         (["--since", ""], "--since ''"),
         (["--until", ""], "--until ''"),
@@ -99,7 +107,7 @@ def test_filter_is_the_kernels_grammar(run: Run, sample: list[str | Path]) -> No
         (["--filter", "prev_pid ="], "filter"),
         (["--boot", "first"], "--boot"),
         (["--boot", "3"], "holds 1 boot,"),
-        (["--clock", "sundial"], "'sundial'"),
+        (["--clock", "sundial"], "--clock 'sundial'"),
         (["--policy", "2.4"], "6.12"),
         (["--offset", "here"], "'here'"),
         (["--offset", "-1"], "--offset -1 lies outside of the input, which has 2097152 bytes\n"),
@@ -120,6 +128,18 @@ def test_what_makes_no_sense_is_a_usage_error(
     assert (done.returncode, done.stdout) == (ExitStatus.USAGE, b"")
     assert words in done.stderr.decode()
     assert "Traceback" not in done.stderr.decode()
+
+
+def test_numbers_may_be_hexadecimal(run: Run, sample: list[str | Path], samples: Path) -> None:
+    chosen = matches(run("parse", *sample, "--pid", "0x96", "--last", "0x2").stdout)
+    assert [match["pid"] for match in chosen] == [b"150", b"150"]
+    plain = run("parse", sample[0], "--event", "300", "--last", "5").stdout
+    assert run("parse", sample[0], "--event", "0x12c", "--last", "0x5").stdout == plain
+    given = ["parse", samples / "7.3.4-sched" / "region.bin.xz", "--kallsyms"]
+    given += [samples / "7.3.4-modules" / "kallsyms.xz", "--text-addr"]
+    said = [run(*given, addr).stderr for addr in ("0xffffffff98200800", "ffffffff98200800")]
+    assert b"--text-addr 0xffffffff98200800" in said[0]
+    assert said[0] == said[1]
 
 
 def test_event_names_without_formats_are_not_guessed(run: Run, samples: Path) -> None:

@@ -129,8 +129,9 @@ def test_no_time(text: str) -> None:
 
 def test_pids() -> None:
     assert parse_pids("1, 42") == {1, 42}
-    for text in ("", "x", "1,,2", "-1", "99999999999"):
-        with pytest.raises(UsageError, match="no list of process ids"):
+    assert parse_pids("0x96,0X2a, 007") == {150, 42, 7}
+    for text in ("", "x", "1,,2", "-1", "99999999999", "0x", "0x80000000", "0o7", "1_0"):
+        with pytest.raises(UsageError, match=r"--pid .* is no list of process ids"):
             parse_pids(text)
 
 
