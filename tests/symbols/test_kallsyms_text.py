@@ -47,7 +47,7 @@ def test_other_lines_are_counted() -> None:
     [
         (b"", "no line looks like"),
         (b"hello\nworld\n", r"no line looks like .* the file looks like text"),
-        (b"BZh91AY&SY\0\0", r"\(ADDRESS TYPE NAME\); the file looks like bzip2: decompress it first"),
+        (b"BZh91AY&SY\0\0", r"\(ADDRESS TYPE NAME\); the file looks like bzip2 \(decompress it first\)"),
         (b"ffffffffffffffff B The real System.map is in the linux-image-<version>-dbg package\n", "placeholder"),
         (b"0000000000000000 T _stext\n0000000000000000 T f\n", "all addresses are 0"),
     ],

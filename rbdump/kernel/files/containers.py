@@ -117,12 +117,11 @@ def _first_kernel(data: Octets, head: bytes, kind: str, name: str) -> tuple[Octe
             continue
         if out.startswith(_ELF) or _BANNER in out or _identify(out[:0x20000])[0]:
             return np.frombuffer(out, np.uint8), compression
-    what = kind or describe(data)
     if failure is not None and (kind or "truncated" in str(failure)):
-        raise SourceError(f"{name}: {what}: {failure}")
+        raise SourceError(f"{name}: {kind}: {failure}" if kind else f"{name}: {failure}")
     if kind in _ALWAYS_PACKED:
         raise SourceError(f"{name}: {kind}: the compressed kernel inside was not found; is the file complete?")
     raise NotASourceError(
-        f"{name}: is no kernel image but {what}; "
+        f"{name}: is no kernel image but {kind or describe(data)}; "
         "give a vmlinux, or the file from /boot (vmlinuz, bzImage, Image, zImage)"
     )

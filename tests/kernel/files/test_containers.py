@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import bz2
 import gzip
 import lzma
+import random
 
 import numpy as np
 import pytest
@@ -68,3 +70,9 @@ def test_endless_wrapping_is_refused() -> None:
 def test_says_what_else_it_is(data: bytes, words: str) -> None:
     with pytest.raises(SourceError, match=words):
         unpack(octets(data), "x")
+
+
+def test_a_compressed_image_that_is_cut_off_is_not_said_to_be_compressed_only() -> None:
+    packed = bz2.compress(random.Random(1).randbytes(100_000))[:50_000]
+    with pytest.raises(SourceError, match=r"^cut: the bzip2 payload ends early, "):
+        unpack(np.frombuffer(packed, np.uint8), "cut")
