@@ -75,9 +75,9 @@ def test_one_source_may_be_standard_input(run: Run, raw: Path, monkeypatch: pyte
     assert b"this looks like text" in run("parse", raw, "--tracefs", "-", stdin=b"text\n").stderr
 
 
-@pytest.mark.parametrize("option", ["--tracefs", "--kallsyms", "--vmlinux", "--modules"])
-def test_a_source_that_is_missing_has_one_status(run: Run, raw: Path, option: str) -> None:
-    assert run("parse", raw, option, raw.with_name("nosuch")).returncode == ExitStatus.SOURCE
+@pytest.mark.parametrize("words", ["parse --tracefs", "parse --kallsyms", "parse --modules", "formats --best-of"])
+def test_a_source_that_is_missing_has_one_status(run: Run, raw: Path, words: str) -> None:
+    assert run(*words.split(), raw.with_name("nosuch"), raw).returncode == ExitStatus.SOURCE
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
