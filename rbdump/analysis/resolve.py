@@ -31,7 +31,8 @@ from rbdump.symbols.symbolizer import Symbolizer
 __all__ = ["Given", "TextResolver", "filter_text", "look_into", "parse_addr", "read_pieces", "resolve_addrs"]
 
 _MARK = re.compile(rb"^# rbdump: [^\n]*(?:\n|\Z)", re.MULTILINE)
-_KERNEL_OFFSET = re.compile(rb"Kernel Offset: (?:(disabled)|(0x[0-9a-f]+)) ?")
+# dump_kernel_offset() of x86, arm64, riscv and powerpc: how far the kernel was moved, and its link address
+_KERNEL_OFFSET = re.compile(rb"Kernel Offset: (?:disabled|(0x[0-9a-f]+)(?: from (0x[0-9a-f]+))?)")
 _SYMBOL = re.compile(r"([A-Za-z_.$][\w.$]*)(?:\+(0x[0-9a-fA-F]+|\d+))?(?:/(?:0x[0-9a-fA-F]+|\d+))?")
 _HEX = re.compile(r"(0[xX][0-9a-fA-F]{1,16}|[0-9a-fA-F]{8,16})")
 _READ = 1 << 20
@@ -130,7 +131,8 @@ class TextResolver:
         if not self._boot.layout and self._boot.kaslr_offset is None:
             offset = _KERNEL_OFFSET.search(text)
             if offset is not None:
-                self._boot = BootAddresses(self._boot.abi, kaslr_offset=int(offset[2] or b"0", 16))
+                moved, link_addr = (int(word, 16) if word else None for word in offset.groups())
+                self._boot = BootAddresses(self._boot.abi, kaslr_offset=moved or 0, link_addr=link_addr)
                 self._checked = 0
         self._seen = np.union1d(self._seen, addrs)
         if len(self._seen) < 2 * self._checked:

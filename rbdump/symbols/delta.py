@@ -73,6 +73,8 @@ class BootAddresses:
     data_addr: int | None = None
     kaslr_offset: int | None = None
     modules: tuple[ScratchModule, ...] = ()
+    link_addr: int | None = None
+    """Link address of the kernel's first byte, which `kaslr_offset` counts from; None when nothing says it."""
 
     @classmethod
     def of_region(cls, region: Region) -> Self:
@@ -112,7 +114,10 @@ def stated_delta(code: CodeMap, boot: BootAddresses) -> TextDelta | None:
     """The delta that a region states; None when its layout holds no address or the image lacks the symbol for it."""
     abi, symbols = boot.abi, code.symbols
     if boot.kaslr_offset is not None:
-        return _checked(_signed(boot.kaslr_offset, abi), "KASLR offset of the region")
+        start = _first_byte(code) if boot.link_addr is not None else None
+        if boot.link_addr is None or start is None:
+            return _checked(_signed(boot.kaslr_offset, abi), "KASLR offset of the region")
+        return _checked(_signed(boot.link_addr + boot.kaslr_offset - start, abi), "the Kernel Offset line")
     if boot.layout in ("", "C1", "C2", "C2-inject"):
         if not boot.text_addr or code.text_base is None:
             return None
@@ -204,6 +209,12 @@ def boot_table(
     table = SymbolTable.from_data(symbols, delta, module=name)
     others = list(modules)
     return table.merge(others) if others else table
+
+
+def _first_byte(code: CodeMap) -> int | None:
+    """The address of the kernel's first byte: ``_text``, but ``_start`` on riscv, where the head lies before that."""
+    start = code.symbols.addr("_start")
+    return start if start is not None and (code.text_base is None or start < code.text_base) else code.text_base
 
 
 def _signed(value: int, abi: Abi) -> int:

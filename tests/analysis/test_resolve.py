@@ -30,15 +30,17 @@ OTHER = write_kernel(seed=9)
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `vmlinux`, `other` (another kernel) and `System.map`."""
+    """A folder with `vmlinux`, `other` (another kernel), `System.map` and `kallsyms` of a boot."""
     folder = tmp_path_factory.mktemp("images")
     first = KERNEL.functions[3]
     debug = dwarf_sections([(first, 70), (first + 4, 71)], first + 9, file="three.c")
     (folder / "vmlinux").write_bytes(write_vmlinux(KERNEL, debug))
     (folder / "other").write_bytes(write_vmlinux(OTHER))
     symbols = KERNEL.symbols
-    lines = zip(symbols.addrs.tolist(), symbols.types.tolist(), symbols.names, strict=True)
-    (folder / "System.map").write_text("".join(f"{addr:016x} {chr(kind)} {name}\n" for addr, kind, name in lines))
+    lines = [*zip(symbols.addrs.tolist(), symbols.types.tolist(), symbols.names, strict=True)]
+    for name, slide in (("System.map", 0), ("kallsyms", SLIDE)):
+        text = "".join(f"{addr + slide:016x} {chr(kind)} {name}\n" for addr, kind, name in lines)
+        (folder / name).write_text(text)
     return folder
 
 
@@ -54,6 +56,11 @@ def stack(slide: int = SLIDE, count: int = 12, begin: int = 0) -> bytes:
     """Lines of a stack trace."""
     sites = KERNEL.call_sites[begin : begin + 7 * count : 7]
     return b"".join(b" => 0x%x\n" % (site + slide) for site in sites)
+
+
+def kernel_offset(slide: int) -> bytes:
+    """The last line of an oops."""
+    return b"[   12.1] Kernel Offset: %#x from %#x (relocation range: %#x-0xffffffffbfffffff)\n" % (slide, BASE, BASE)
 
 
 def name_of(addr: int) -> str:
@@ -148,6 +155,15 @@ def test_an_oops_says_where_the_kernel_was(images: Path) -> None:
     assert f"[<{name_of(KERNEL.call_sites[5])}" in out
     disabled = f"RIP: 0010:0x{addr - SLIDE:x}\nKernel Offset: disabled\n".encode()
     assert b"RIP: 0010:function_" in TextResolver(placer(images)).feed(disabled)
+
+
+@pytest.mark.parametrize("name", ["System.map", "kallsyms"])
+@pytest.mark.parametrize("slide", [SLIDE, 0x0600_0000])
+def test_an_oops_says_where_the_kernel_was_whatever_boot_the_list_is_of(images: Path, name: str, slide: int) -> None:
+    resolver = TextResolver(Placer(kallsyms=str(images / name)))
+    out = resolver.feed(stack(slide, 3) + kernel_offset(slide))
+    assert out.count(b"=> function_") == 3
+    assert resolver.findings == []
 
 
 def test_without_any_hint_the_addresses_tell(images: Path) -> None:

@@ -63,6 +63,17 @@ def test_the_image_may_know_text_where_its_symbols_do_not() -> None:
     assert delta.value == SLIDE
 
 
+@pytest.mark.parametrize("head", [0, 0x2000])
+@pytest.mark.parametrize("listed_at", [0, SLIDE, 0x0600_0000])
+def test_an_offset_counts_from_the_link_address_wherever_the_list_is_of(head: int, listed_at: int) -> None:
+    extra = {"_start": -head} if head else {}  # as on riscv
+    symbols = write_kernel(20, extra=extra).symbols
+    listed = SymbolData(symbols.addrs + np.uint64(listed_at), symbols.names, symbols.types, "kallsyms")
+    delta = stated_delta(CodeMap(listed), BootAddresses(LE64, kaslr_offset=SLIDE, link_addr=BASE - head))
+    assert delta is not None
+    assert (delta.value, delta.problem) == (SLIDE - listed_at, "")
+
+
 def test_a_kernel_without_kaslr_is_not_moved() -> None:
     symbols = write_kernel(20).symbols
     assert unmoved_delta(CodeMap(symbols)) is None
