@@ -17,7 +17,7 @@ from rbdump.kernel.image import KernelImage, load_image
 from rbdump.kernel.types.lines import SourceLines
 from rbdump.kernel.types.typeinfo import TypeSource
 from rbdump.symbols.code import CodeMap, Landing
-from rbdump.symbols.delta import BootAddresses, boot_table
+from rbdump.symbols.delta import BootAddresses, boot_table, kernel_like
 from rbdump.symbols.kallsyms_text import load_kallsyms
 from rbdump.symbols.table import SymbolTable
 from rbdump.symbols.verify import SymbolList, Verdict, fit_image, fit_list
@@ -141,6 +141,11 @@ class Placer:
             return self._images[0].image.abi
         wide = self._list is not None and len(self._list.table) > 0 and int(self._list.table.addrs[-1]) >> 32
         return Abi("little", 8 if wide else 4)
+
+    def likely(self, addrs: Addrs) -> npt.NDArray[np.bool_]:
+        """Which addresses must be of a kernel such as the first source, wherever it was, or of its modules."""
+        code = self._list.code if self._list is not None else self._images[0].code
+        return kernel_like(code, addrs, self.abi)
 
     def place(self, boot: BootAddresses, addrs: Addrs) -> Placed:
         """The symbols where ``boot`` had them; ``addrs`` are addresses that it recorded, to verify or to infer.

@@ -57,9 +57,10 @@ def resolve(
     if not vmlinux and kallsyms is None:
         raise UsageError("nothing to take names from; give --vmlinux IMAGE or --kallsyms FILE")
     from rbdump.analysis.placing import Placer
-    from rbdump.analysis.resolve import Given, TextResolver, filter_text, look_into, read_pieces, resolve_addrs
+    from rbdump.analysis.resolve import TextResolver, filter_text, resolve_addrs
+    from rbdump.analysis.texts import as_text, look_into
 
-    given = look_into(path) if path is not None else Given(read_pieces("-"))
+    given = look_into(path) if path is not None else as_text("-")
     if path is not None and given.text is None:
         if keep or lines:
             raise UsageError("--keep and --lines are for text: rbdump parse REGION | rbdump resolve --lines ...")
@@ -99,7 +100,7 @@ def resolve(
         sys.stdout.flush()
         report_findings(found, findings)
         return
-    resolver = TextResolver(placer, keep=keep, lines=lines)
+    resolver = TextResolver(placer, given.places, keep=keep, lines=lines)
     filter_text(resolver, given.text or (), sys.stdout.fileno())
     report_findings([*given.findings, *resolver.findings], findings)
 

@@ -38,6 +38,7 @@ __all__ = [
     "given_delta",
     "impossible",
     "infer_delta",
+    "kernel_like",
     "stated_delta",
     "unmoved_delta",
 ]
@@ -58,6 +59,8 @@ _MIN_RATIO = 4.0
 _MIN_SHARE = 0.7
 X86_IMAGES = 0xFFFF_FFFF_8000_0000
 """Where x86-64 kernels are linked and moved, and no other machine's."""
+_X86_MODULES_END = 0xFFFF_FFFF_FF00_0000
+"""Behind it lie fixmap and small negative numbers (MODULES_END of arch/x86/include/asm/pgtable_64_types.h)."""
 _GRANULES = {"x86-64": 2 << 20, "i386": 2 << 20, "aarch64": 64 << 10, "riscv": 2 << 20, "ppc64le": 16 << 10}
 """What KASLR moves a kernel by multiples of (CONFIG_PHYSICAL_ALIGN is at least 2 MiB on x86); else whole pages."""
 
@@ -156,6 +159,15 @@ def impossible(code: CodeMap, delta: int, abi: Abi) -> str:
     if abi.long_size == 8 and (code.start >= X86_IMAGES) != (code.start + delta >= X86_IMAGES):
         return "kernels of x86-64 and riscv64 stay in the last 2 GiB of the address space, and no others lie there"
     return ""
+
+
+def kernel_like(code: CodeMap, addrs: Addrs, abi: Abi) -> npt.NDArray[np.bool_]:
+    """Which addresses lie where such a kernel and its modules may be; on some machines other memory lies there too."""
+    if code.start >= X86_IMAGES:
+        return (addrs >= np.uint64(X86_IMAGES)) & (addrs < np.uint64(_X86_MODULES_END))
+    kept = np.uint64(47 if abi.long_size == 8 else 28)
+    same: npt.NDArray[np.bool_] = addrs >> kept == np.uint64(code.start) >> kept
+    return same
 
 
 def infer_delta(code: CodeMap, words: Addrs, counts: npt.NDArray[np.int64], abi: Abi) -> TextDelta | None:

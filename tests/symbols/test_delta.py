@@ -16,6 +16,7 @@ from rbdump.symbols.delta import (
     given_delta,
     impossible,
     infer_delta,
+    kernel_like,
     stated_delta,
     unmoved_delta,
 )
@@ -198,3 +199,17 @@ def test_where_nothing_says_where_the_text_is_no_place_is_impossible() -> None:
     names = Names.from_list(["one", "_end"])
     data = SymbolData(np.array([BASE, BASE + 64], np.uint64), names, np.frombuffer(b"TB", np.uint8), "list")
     assert impossible(CodeMap(data), -0x4000_0000, Abi("little", 8)) == ""
+
+
+def test_what_lies_where_kernels_lie() -> None:
+    addrs = np.array([0xFFFF_8880_0123_4560, BASE + SLIDE, 0xFFFF_FFFF_C012_3456, 2**64 - 38], np.uint64)
+    code = CodeMap(write_kernel(20).symbols)
+    assert kernel_like(code, addrs, LE64).tolist() == [False, True, True, False]
+    arm = SymbolData(
+        np.array([0xC030_0000, 0xC031_0000], np.uint64),
+        Names.from_list(["_stext", "_etext"]),
+        np.zeros(2, np.uint8),
+        "",
+    )
+    found = kernel_like(CodeMap(arm), np.array([0xC030_0104, 0xFFFF_FFDA], np.uint64), Abi("little", 4))
+    assert found.tolist() == [True, False]
