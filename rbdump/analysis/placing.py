@@ -128,7 +128,8 @@ class Placer:
         if modules is not None:
             check_folder(modules)
         self._modules = modules
-        self._text_addr = text_addr
+        self.text_addr = text_addr
+        """Where the user says that ``_text`` was."""
         self._force = force
         self._images = [open_image(path, cache=cache, lines=lines) for path in vmlinux]
         self._list = SymbolList.of(load_kallsyms(kallsyms)) if kallsyms is not None else None
@@ -160,7 +161,7 @@ class Placer:
                 words,
                 counts,
                 name=self._list_name,
-                text_addr=self._text_addr,
+                text_addr=self.text_addr,
                 force=self._force,
             )
             return Placed(table, True, findings)
@@ -175,13 +176,13 @@ class Placer:
 
     def at_link_addresses(self) -> Placed:
         """The symbols of the first source, at ``--text-addr`` if it was given, else where they were linked."""
-        if self._list is not None and self._text_addr is None:
+        if self._list is not None and self.text_addr is None:
             return Placed(self._list.table, True, ())
-        text_addr = None if self._text_addr is not None else 0
+        text_addr = None if self.text_addr is not None else 0
         return self.place(BootAddresses(self.abi, kaslr_offset=text_addr), np.empty(0, np.uint64))
 
     def _place(self, opened: OpenedImage, boot: BootAddresses, words: Addrs, counts: npt.NDArray[np.int64]) -> Placed:
         placed = place_image(
-            opened, boot, words, counts, modules=self._modules, text_addr=self._text_addr, force=self._force
+            opened, boot, words, counts, modules=self._modules, text_addr=self.text_addr, force=self._force
         )
         return Placed(placed.table, placed.settled, placed.findings, opened, placed.delta or 0)

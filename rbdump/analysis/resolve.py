@@ -84,10 +84,27 @@ class TextResolver:
         return text
 
     def _close(self) -> None:
-        """Take the findings of one part; that an image is not verified is worth a word only if it gave a name."""
-        for finding in self._placed.findings if self._placed is not None else ():
-            if self._named or finding.code != "image-not-verified":
+        """Take the findings of one part; that symbols are not verified is worth a word only if they gave a name."""
+        if self._placed is None:
+            return
+        for finding in self._placed.findings:
+            if self._named or finding.code not in ("image-not-verified", "symbols-not-verified"):
                 self._say(finding)
+        if self._unnamed and not self._named and self._placed.table is not None:
+            message = (
+                f"none of {self._unnamed} kernel addresses in the text is in the symbols{self._how()};"
+                " --text-addr must be the address of _text in the boot that they are of"
+            )
+            self._say(Finding(Severity.WARNING, "address-unknown", message))
+
+    def _how(self) -> str:
+        """By what the symbols of this part are where they are."""
+        if self._placer.text_addr is not None:
+            return f" with _text at {self._placer.text_addr:#x} (--text-addr)"
+        if isinstance(self._place, KernelOffset):
+            offset = f"{self._place.offset:#x}" if self._place.offset else "disabled"
+            return f" where the Kernel Offset line puts them ({offset})"
+        return " where the # rbdump: lines put them" if self._place is not None else ""
 
     def _say(self, finding: Finding) -> None:
         if finding not in self.findings:
@@ -98,6 +115,8 @@ class TextResolver:
         self._boot = _boot_of(place, self._placer.abi)
         self._passed = False
         """Whether addresses of this part, which may be of the place that comes next, were passed on."""
+        self._unnamed = 0
+        """Addresses that can only be a kernel's, as long as there is no name for any."""
         self._seen = np.empty(0, np.uint64)
         self._checked = 0
         self._named = False
@@ -141,9 +160,11 @@ class TextResolver:
 
     def _rewrite_lines(self, text: bytes) -> bytes:
         settled = self._placed is not None and self._placed.settled
-        if not settled or not self._passed:
+        if not (settled and self._passed and self._named):
             addrs = addresses_in(text, self._boot.abi)
-            self._passed |= bool(self._placer.likely(addrs).any())
+            likely = int(np.count_nonzero(self._placer.likely(addrs)))
+            self._passed |= likely > 0
+            self._unnamed += likely
             if not settled:
                 self._place_symbols(addrs)
         if self._rewriter is None:

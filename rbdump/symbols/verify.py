@@ -55,6 +55,7 @@ _MIN_SHIFT = 8
 _MAX_SHIFTS = 48
 _MAX_SHIFT = 1 << 16
 _FUNCTION_ALIGN = 16
+_CONTRADICTED = "text-addr-contradicted"
 _WHOLE_KERNEL = 5000
 """A symbol list of fewer functions has been shortened: what it lacks says nothing."""
 
@@ -167,6 +168,11 @@ def fit_image(
                 findings.append(Finding(Severity.WARNING, "text-addr-of-another-boot", message))
             if given is None:
                 delta, check = inferred, second
+    stated = stated_delta(code, boot) if given is not None and check.verdict is not Verdict.RIGHT else None
+    if given is not None and stated is not None and stated.value != given.value:
+        place = (code.text_base or 0) + stated.value
+        message = f"--text-addr {text_addr:#x} is used, against {stated.how}, which puts _text at {place % 2**64:#x}"
+        findings.append(Finding(Severity.WARNING, _CONTRADICTED, message))
     problem = _misfit(code, boot) or (impossible(code, delta.value, boot.abi) or delta.problem if delta else "")
     if delta is None and not problem and code.has_code and _image_words(words) >= 2 * _MIN_ADDRESSES:
         problem = "no place of it in memory explains the code addresses of the region"
@@ -225,9 +231,9 @@ def fit_list(
         refuse(name, problem, force=force)
     fit = fit_image(code, boot, words, counts, name=name, text_addr=text_addr, force=force)
     if fit.delta is None or fit.delta.value == 0:
-        kept = [finding for finding in fit.findings if finding.severity is Severity.ERROR]
+        kept = [one for one in fit.findings if one.severity is Severity.ERROR or one.code == _CONTRADICTED]
         if fit.delta is None and not kept and check_addresses(code, 0, words).verdict is not Verdict.RIGHT:
-            message = f"{name} is taken to be of the boot that wrote the region; nothing in the region confirms it"
+            message = f"{name} is taken to be of the boot that the addresses are of; none of them confirms it"
             kept.append(Finding(Severity.WARNING, "symbols-not-verified", message))
         return table, tuple(kept)
     findings = [*fit.findings]

@@ -6,6 +6,7 @@ from __future__ import annotations
 import gzip
 import lzma
 import os
+import re
 import select
 import subprocess
 import threading
@@ -284,6 +285,55 @@ def test_too_few_addresses_without_a_hint_are_left_and_it_is_said(images: Path) 
     assert [finding.code for finding in resolver.findings] == ["no-text-addr"]
     given = TextResolver(placer(images, text_addr=BASE + SLIDE))
     assert given.feed(text).count(b"=> function_") == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        (b"", {"text_addr": BASE + 0x3000_0000}, r"with _text at 0xffffffffb1000000 \(--text-addr\)"),
+        (kernel_offset(0x3000_0000), {}, r"where the Kernel Offset line puts them \(0x30000000\)"),
+        (b"Kernel Offset: disabled\n", {}, r"where the Kernel Offset line puts them \(disabled\)"),
+        (b"", {}, ";"),
+    ],
+)
+def test_a_place_where_nothing_has_a_name_is_said(
+    images: Path, text: bytes, options: dict[str, int], message: str
+) -> None:
+    text = b" RSP: ffffb1a2c0123e18 RAX: ffffffffffffffda\n" + stack(count=3) + text
+    resolver = TextResolver(Placer(kallsyms=str(images / "System.map"), **options))  # type: ignore[arg-type]
+    assert resolver.feed(text) + resolver.finish() == text
+    (finding,) = resolver.findings
+    assert (finding.severity, finding.code) == ("warning", "address-unknown")
+    assert re.match(f"none of 3 kernel addresses in the text is in the symbols ?{message}", finding.message)
+
+
+def test_a_trace_whose_place_is_wrong_is_said_and_a_module_that_is_not_listed_is_not(images: Path) -> None:
+    resolver = TextResolver(Placer(kallsyms=str(images / "System.map")))
+    resolver.feed(mark(0x3000_0000) + stack(count=3))
+    resolver.finish()
+    assert "where the # rbdump: lines put them" in resolver.findings[-1].message
+    right = TextResolver(Placer(kallsyms=str(images / "System.map")))
+    right.feed(b" => 0xffffffffc0123456\n" + stack(count=3) + kernel_offset(SLIDE))
+    right.finish()
+    assert "address-unknown" not in [finding.code for finding in right.findings]
+
+
+@pytest.mark.parametrize("name", ["vmlinux", "System.map", "kallsyms"])
+def test_a_text_that_contradicts_the_user_is_said(images: Path, name: str) -> None:
+    def place() -> Placer:
+        vmlinux, kallsyms = ([str(images / name)], None) if name == "vmlinux" else ([], str(images / name))
+        return Placer(vmlinux, kallsyms=kallsyms, cache=False, text_addr=BASE + SLIDE)
+
+    resolver = TextResolver(place())
+    assert names_in(resolver.feed(stack(count=3) + kernel_offset(0x0600_0000))) == named(0)
+    resolver.finish()
+    message = "--text-addr 0xffffffff9d000000 is used, against the Kernel Offset line, which puts _text at "
+    message += "0xffffffff87000000"
+    assert [one.message for one in resolver.findings if one.code == "text-addr-contradicted"] == [message]
+    agreeing = TextResolver(place())
+    agreeing.feed(stack(count=3) + kernel_offset(SLIDE))
+    agreeing.finish()
+    assert "text-addr-contradicted" not in [finding.code for finding in agreeing.findings]
 
 
 def test_every_trace_in_a_text_has_its_own_place(images: Path) -> None:
