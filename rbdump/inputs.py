@@ -31,6 +31,7 @@ __all__ = [
     "map_file",
     "map_source",
     "open_bytes",
+    "recognize",
 ]
 
 SIDE_FILE_LIMIT = 512 << 20
@@ -187,16 +188,22 @@ def _describe_elf(head: bytes) -> str:
     }.get(kind, "an ELF file")
 
 
+def recognize(data: npt.NDArray[np.uint8]) -> str | None:
+    """What bytes are, for people, where their first ones tell: ``an ELF core dump``; None where they do not."""
+    head = data[:4096].tobytes()
+    if head.startswith(b"\x7fELF"):
+        return _describe_elf(head)
+    return next((words for offset, magic, words in _SIGNATURES if head.startswith(magic, offset)), None)
+
+
 def describe(data: npt.NDArray[np.uint8]) -> str:
     """What bytes that are no region look like, for people: ``an ELF core dump``, ``text``, ``all zero bytes``."""
     if not len(data):
         return "an empty file"
+    known = recognize(data)
+    if known is not None:
+        return known
     head = data[:4096].tobytes()
-    if head.startswith(b"\x7fELF"):
-        return _describe_elf(head)
-    for offset, magic, words in _SIGNATURES:
-        if head.startswith(magic, offset):
-            return words
     for value, words in ((0, "all zero bytes"), (0xFF, "all 0xff bytes")):
         if data[0] == value and all(
             block.min() == block.max() == value

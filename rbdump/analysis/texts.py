@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import stat
 from collections.abc import Generator, Iterable, Iterator
@@ -14,9 +15,10 @@ import numpy.typing as npt
 
 from rbdump.analysis.places import Place, find_places
 from rbdump.decompress import DECOMPRESSED_LIMIT
-from rbdump.errors import InputError
+from rbdump.errors import InputError, NotARegionError
 from rbdump.findings import Finding
-from rbdump.inputs import load_input
+from rbdump.inputs import load_input, recognize
+from rbdump.ring import open_region
 
 __all__ = ["Given", "as_text", "look_into", "read_pieces"]
 
@@ -24,6 +26,9 @@ _READ = 1 << 20
 _SNIFF = 4096
 _SNIFF_LEAST = 16
 """Bytes among which a region or a compressed file has some that no text has."""
+_NO_TEXT = bytes(byte for byte in range(32) if byte < 9 or 13 < byte < 27)
+_MOST = 0.95
+"""Consoles make some bytes up; of bytes at random a tenth is what no text has."""
 
 
 def read_pieces(path: str) -> Generator[bytes, None, None]:
@@ -58,7 +63,7 @@ class Given:
 def look_into(path: str) -> Given:
     """Tell a text, compressed or not, from a region by its first bytes; ``-`` is standard input.
 
-    InputError when it cannot be read.
+    What is mostly text and holds no region is a text. InputError when it cannot be read, or is text in UTF-16.
     """
     start = _position(path)
     pieces = read_pieces(path)
@@ -79,23 +84,43 @@ def look_into(path: str) -> Given:
         raw.flags.writeable = False
     pieces.close()
     begin = load_input(path, raw=raw, limit=_SNIFF)
-    if begin.compression is None or not _is_text(begin.data.tobytes()):
+    head = begin.data[:_SNIFF].tobytes()
+    _refuse_utf16(path, head)
+    if not _is_text(head, _MOST):
         return Given(None, raw)
     source = load_input(path, raw=raw)
+    if not _is_text(head) and (recognize(source.data) is not None or _holds_region(source.data)):
+        return Given(None, raw)
     return Given(_cut(source.data), None, tuple(source.findings), find_places(_cut(source.data)))
+
+
+def _holds_region(data: npt.NDArray[np.uint8]) -> bool:
+    try:
+        open_region(data)
+    except NotARegionError:
+        return False
+    return True
 
 
 def as_text(path: str) -> Given:
     """The same of what is a text for sure."""
     start = _position(path)
-    return Given(read_pieces(path)) if start is None else _read_twice(path, start)
+    return Given(_text_pieces(path)) if start is None else _read_twice(path, start)
+
+
+def _text_pieces(path: str) -> Iterator[bytes]:
+    pieces = read_pieces(path)
+    if head := next(pieces, b""):
+        _refuse_utf16(path, head)
+        yield head
+    yield from pieces
 
 
 def _read_twice(path: str, start: int) -> Given:
     """A text in a regular file, which is looked through before anything of it is passed on."""
     if path == "-":
         os.lseek(0, start, os.SEEK_SET)
-    places = find_places(read_pieces(path))
+    places = find_places(_text_pieces(path))
     if path == "-":
         os.lseek(0, start, os.SEEK_SET)
     return Given(read_pieces(path), places=places)
@@ -115,5 +140,14 @@ def _cut(data: npt.NDArray[np.uint8]) -> Iterator[bytes]:
     return (data[at : at + _READ].tobytes() for at in range(0, len(data), _READ))
 
 
-def _is_text(data: bytes) -> bool:
-    return bool(data) and not any(byte < 9 or 13 < byte < 27 for byte in data[:_SNIFF])
+def _is_text(data: bytes, share: float = 1.0) -> bool:
+    """Whether so much of the first bytes is what texts are made of."""
+    data = data[:_SNIFF]
+    return bool(data) and len(data.translate(None, _NO_TEXT)) >= share * len(data)
+
+
+def _refuse_utf16(path: str, data: bytes) -> None:
+    data = data[:_SNIFF].removeprefix(codecs.BOM_UTF16_LE).removeprefix(codecs.BOM_UTF16_BE)
+    for low, high in ((data[::2], data[1::2]), (data[1::2], data[::2])):
+        if len(data) >= _SNIFF_LEAST // 2 and high.count(0) >= _MOST * len(high) and _is_text(low, _MOST):
+            raise InputError(f"{_name(path)}: is text in UTF-16; convert it with: iconv -f UTF-16 -t UTF-8")

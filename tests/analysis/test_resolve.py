@@ -483,6 +483,40 @@ def test_a_region_may_come_in_any_way(run: Run, samples: Path, pack: Callable[[b
     assert through_a_pipe(content, *source).stdout == wanted
 
 
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_text_may_have_stray_control_bytes(
+    run: Run, images: Path, tmp_path: Path, pack: Callable[[bytes], bytes]
+) -> None:
+    source = ("--vmlinux", images / "vmlinux", "--no-cache")
+    text = b"\0\x01" + stack(count=3) + b"\x1b[0m" + kernel_offset(SLIDE)
+    (tmp_path / "log").write_bytes(pack(text))
+    done = run("resolve", *source, tmp_path / "log")
+    assert (done.returncode, done.stdout.count(b"=> function_"), done.stdout[:2]) == (0, 3, b"\0\x01")
+    assert run("resolve", *source, "-", stdin=pack(text)).stdout == done.stdout
+    assert through_a_pipe(pack(text), *source).stdout == done.stdout
+
+
+def test_a_region_behind_text_with_stray_control_bytes_is_one(run: Run, samples: Path, tmp_path: Path) -> None:
+    folder = samples / "6.12.43-function"
+    region = lzma.decompress((folder / "region.bin.xz").read_bytes())
+    (tmp_path / "dump").write_bytes(b"\0" + b"the console said this\n" * 400 + region)
+    done = run("resolve", "--kallsyms", folder / "kallsyms.xz", tmp_path / "dump")
+    assert done.stdout == run("resolve", "--kallsyms", folder / "kallsyms.xz", folder / "region.bin.xz").stdout
+    (tmp_path / "trace.dat").write_bytes(b"\x17\x08\x44tracing6\0" + b"field: unsigned short common_type;\n" * 400)
+    refused = run("resolve", "--kallsyms", folder / "kallsyms.xz", tmp_path / "trace.dat")
+    assert (refused.returncode, b"looks like a trace.dat file" in refused.stderr) == (3, True)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_utf_16_is_said(run: Run, images: Path, tmp_path: Path, encoding: str) -> None:
+    text = "hello\n".encode(encoding)
+    (tmp_path / "log").write_bytes(text)
+    for arguments, stdin in (((tmp_path / "log",), b""), (("-",), text), ((), text)):
+        done = run("resolve", "--vmlinux", images / "vmlinux", *arguments, stdin=stdin)
+        assert (done.returncode, done.stdout) == (4, b"")
+        assert b"is text in UTF-16; convert it with: iconv -f UTF-16 -t UTF-8\n" in done.stderr
+
+
 def test_what_is_neither_text_nor_region_is_refused(run: Run, images: Path) -> None:
     source = ("--vmlinux", images / "vmlinux")
     none = run("resolve", *source, "-")
