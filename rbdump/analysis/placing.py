@@ -36,6 +36,13 @@ class OpenedImage:
     code: CodeMap
     lines: SourceLines | None = None
 
+    def line_of(self, link: int) -> str | None:
+        """``file:line`` of a link address, by DWARF; that of the call for the place behind one."""
+        if not self.lines:
+            return None
+        behind_call = self.code.landings(np.array([link], np.uint64))[0] == Landing.CALL_SITE
+        return self.lines.lookup(link - 1 if behind_call else link)
+
 
 @dataclass(frozen=True, slots=True)
 class PlacedImage:
@@ -101,11 +108,7 @@ class Placed:
 
     def line_of(self, addr: int) -> str | None:
         """``file:line`` of an address, by the DWARF of the image; that of the call for the place behind one."""
-        if self._opened is None or self._opened.lines is None:
-            return None
-        link = (addr - self._delta) & 0xFFFF_FFFF_FFFF_FFFF
-        behind_call = self._opened.code.landings(np.array([link], np.uint64))[0] == Landing.CALL_SITE
-        return self._opened.lines.lookup(link - 1 if behind_call else link)
+        return self._opened.line_of((addr - self._delta) & 0xFFFF_FFFF_FFFF_FFFF) if self._opened is not None else None
 
 
 class Placer:
@@ -132,6 +135,7 @@ class Placer:
         """Where the user says that ``_text`` was."""
         self._force = force
         self._images = [open_image(path, cache=cache, lines=lines) for path in vmlinux]
+        self._linked = [boot_table(item.image.symbols, 0) for item in self._images] if lines else []
         self._list = SymbolList.of(load_kallsyms(kallsyms)) if kallsyms is not None else None
         self._list_name = kallsyms or ""
 
@@ -142,6 +146,20 @@ class Placer:
             return self._images[0].image.abi
         wide = self._list is not None and len(self._list.table) > 0 and int(self._list.table.addrs[-1]) >> 32
         return Abi("little", 8 if wide else 4)
+
+    @property
+    def has_lines(self) -> bool:
+        """Whether an image has DWARF that was read."""
+        return any(item.lines for item in self._images)
+
+    def line_of_symbol(self, name: str, offset: int, size: int) -> str | None:
+        """``file:line`` of ``name+offset/size``, by the first image that has one such symbol, of that very size."""
+        for item, table in zip(self._images, self._linked, strict=False):
+            starts = np.unique(table.addrs[table.names.find(name)])
+            starts = starts[table.nearest(starts)[2] == size]
+            if len(starts) == 1 and (line := item.line_of(int(starts[0]) + offset)) is not None:
+                return line
+        return None
 
     def likely(self, addrs: Addrs) -> npt.NDArray[np.bool_]:
         """Which addresses must be of a kernel such as the first source, wherever it was, or of its modules."""

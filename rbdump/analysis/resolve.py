@@ -23,7 +23,7 @@ from rbdump.findings import Finding, Severity
 from rbdump.render.trace import Origin
 from rbdump.ring import ScratchModule
 from rbdump.symbols.delta import BootAddresses
-from rbdump.symbols.rewrite import AddressRewriter, addresses_in
+from rbdump.symbols.rewrite import AddressRewriter, LineAppender, addresses_in
 from rbdump.symbols.symbolizer import Symbolizer
 
 __all__ = ["TextResolver", "filter_text", "parse_addr", "resolve_addrs"]
@@ -67,6 +67,7 @@ class TextResolver:
         self._placer = placer
         self._keep = keep
         self._lines = lines
+        self._appender = LineAppender(placer.line_of_symbol)
         self._whole = WholeLines()
         self._finder = PlaceFinder() if places is None else None
         self._places = deque(places or ())
@@ -167,11 +168,9 @@ class TextResolver:
             self._unnamed += likely
             if not settled:
                 self._place_symbols(addrs)
-        if self._rewriter is None:
-            return text
-        rewritten = self._rewriter.rewrite(text)
+        rewritten = self._rewriter.rewrite(text) if self._rewriter is not None else text
         self._named |= rewritten is not text
-        return rewritten
+        return self._appender.append(rewritten) if self._lines else rewritten
 
     def _place_symbols(self, addrs: npt.NDArray[np.uint64]) -> None:
         """Place the symbols, or verify them again, once there are twice as many addresses as the last time."""

@@ -12,6 +12,7 @@ import typer
 from rbdump.cli import options
 from rbdump.cli.reporting import report_findings
 from rbdump.errors import InputError, UsageError
+from rbdump.findings import Finding, Severity
 
 __all__ = ["resolve"]
 
@@ -92,17 +93,21 @@ def resolve(
         cache=not no_cache,
         lines=lines or (bool(words) and path is None),
     )
+    missing = []
+    if lines and not placer.has_lines:
+        message = "--lines adds nothing: --vmlinux names no image with DWARF, a vmlinux with debug information"
+        missing.append(Finding(Severity.WARNING, "no-lines", message))
     if words and path is None:
         if keep:
             raise UsageError("--keep is for text; names of ADDR arguments come in their order")
         texts, found = resolve_addrs(placer, words, stated=text_addr is not None or kallsyms is not None)
         sys.stdout.write("".join(f"{text}\n" for text in texts))
         sys.stdout.flush()
-        report_findings(found, findings)
+        report_findings([*found, *missing], findings)
         return
     resolver = TextResolver(placer, given.places, keep=keep, lines=lines)
     filter_text(resolver, given.text or (), sys.stdout.fileno())
-    report_findings([*given.findings, *resolver.findings], findings)
+    report_findings([*given.findings, *missing, *resolver.findings], findings)
 
 
 def _file_of(words: list[str]) -> str | None:

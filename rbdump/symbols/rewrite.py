@@ -19,7 +19,7 @@ from rbdump.symbols.symbolizer import Symbolizer
 from rbdump.symbols.table import SymbolTable
 from rbdump.symbols.words import lowest_addr
 
-__all__ = ["AddressRewriter", "addresses_in"]
+__all__ = ["AddressRewriter", "LineAppender", "addresses_in"]
 
 _WORD = frozenset(bytes([c]) for c in b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_")
 _HEAD = frozenset((b"0", b"x"))
@@ -30,6 +30,11 @@ _MAX_RANGES = 64
 _MIN_BARE_DIGITS = 9
 """A number of fewer digits is an address only if ``0x`` or zeros up to the width of a pointer say so."""
 _ADDRESS = re.compile(rb"(?<![0-9A-Za-z_])(?:0x)?([0-9a-f]{6,16})(?![0-9A-Za-z_])")
+
+_NAMED = re.compile(
+    rb"(?<![\w.$])([A-Za-z_][\w.$]*)\+(0x[0-9a-f]+)/(0x[0-9a-f]+)"
+    rb"(?![\w/]| \[| \([^ ()]+:\d+\))"  # a module's symbol, or one that has its line
+)
 
 
 class AddressRewriter:
@@ -92,6 +97,24 @@ class AddressRewriter:
         text = self._symbolizer.pS[addr]
         line = self._line_of(addr) if self._line_of is not None else None
         return f"{text} ({line})".encode() if line else text.encode("utf-8", "surrogateescape")
+
+
+class LineAppender:
+    """Puts ``(file:line)`` behind what has its name already, ``name+0x12/0x340`` as %pS prints it."""
+
+    def __init__(self, line_of: Callable[[str, int, int], str | None]) -> None:
+        """``line_of`` gives ``file:line`` of a name, the bytes into it and its size, or None."""
+        self._line_of = line_of
+        self._spelled = Memo(self._spell)
+
+    def append(self, text: bytes) -> bytes:
+        """The text with lines."""
+        return _NAMED.sub(lambda found: self._spelled[found.group(0, 1, 2, 3)], text) if b"/0x" in text else text
+
+    def _spell(self, found: tuple[bytes, bytes, bytes, bytes]) -> bytes:
+        text, name, offset, size = found
+        line = self._line_of(name.decode("ascii"), int(offset, 16), int(size, 16))
+        return text + f" ({line})".encode() if line else text
 
 
 def addresses_in(text: bytes, abi: Abi) -> npt.NDArray[np.uint64]:

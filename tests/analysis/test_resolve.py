@@ -444,6 +444,28 @@ def test_command(run: Run, images: Path, tmp_path: Path) -> None:
     assert one.stdout.endswith(b"kernel/sched/three.c:70\n")
 
 
+def test_lines_stand_behind_names_too(run: Run, images: Path) -> None:
+    vmlinux = ("--vmlinux", images / "vmlinux", "--no-cache")
+    name = run("resolve", *vmlinux, f"{KERNEL.functions[3] + 4:#x}").stdout.split()[0]
+    other = name.replace(b"/0x", b"/0x1")
+    text = b" ? %b\n  %b (P)\n %b [mod]\n %b\n0x%x\n" % (name, name, name, other, KERNEL.functions[3] + 4)
+    wanted = b" ? %b (kernel/sched/three.c:71)\n  %b (kernel/sched/three.c:71) (P)\n" % (name, name)
+    wanted += b" %b [mod]\n %b\n%b (kernel/sched/three.c:71)\n" % (name, other, name)
+    done = run("resolve", "--lines", *vmlinux, "--text-addr", f"{BASE:#x}", stdin=text)
+    assert done.stdout == wanted
+    listed = ("--kallsyms", images / "System.map")
+    assert run("resolve", "--lines", *vmlinux, *listed, stdin=text).stdout == wanted
+    assert b"three.c" not in run("resolve", *vmlinux, stdin=text).stdout
+
+
+def test_that_lines_are_missing_is_said(run: Run, images: Path) -> None:
+    for source in (("--vmlinux", images / "other"), ("--kallsyms", images / "System.map")):
+        for arguments in ((), (f"{OTHER.functions[3]:#x}",)):
+            done = run("resolve", "--lines", "--no-cache", *source, *arguments)
+            assert b"no-lines: --lines adds nothing: --vmlinux names no image with DWARF" in done.stderr
+    assert b"no-lines" not in run("resolve", "--lines", "--vmlinux", images / "vmlinux").stderr
+
+
 def through_a_pipe(content: bytes, *arguments: str | Path) -> subprocess.CompletedProcess[bytes]:
     """`rbdump resolve ARGUMENT... <(content)`."""
     read, write = os.pipe()
