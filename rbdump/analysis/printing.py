@@ -211,7 +211,7 @@ class Printer:
         table = self._known.table
         if table is None:
             return None
-        addr = int(name, 16) if name.startswith("0x") else table.addr(name)
+        addr = int(name, 16) if name.startswith("0x") else next(iter(table.addrs_named(name).tolist()), None)
         if addr is None:
             return None
         index, offset, size = table.nearest(np.array([addr], np.uint64))

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rbdump.columns import distinct
 from rbdump.findings import Finding
 from rbdump.kernel.symboldata import Names, SymbolData
 
@@ -119,6 +120,18 @@ class SymbolTable:
         wanted = _CORE if module is None else self.modules.index(module) if module in self.modules else None
         rows = [row for row in self.names.find(name) if self.owners[row] == wanted]
         return int(self.addrs[rows[0]]) if rows else None
+
+    def addrs_named(self, name: str, module: str | None = None) -> Addrs:
+        """The addresses with an answer that carry ``name`` (in ``module`` if given), each once.
+
+        The kernel's come first, then those of modules, as kallsyms_lookup_name() asks them.
+        """
+        rows = np.array(self.names.find(name), np.int64)
+        rows = rows[self.nearest(self.addrs[rows])[0] >= 0]
+        if module is not None:
+            rows = rows[[self.module_of(row) == module for row in rows.tolist()]]
+        own = self.owners[rows] == _CORE
+        return np.concatenate([distinct(self.addrs[rows[own]]), distinct(self.addrs[rows[~own]])])
 
     def in_module(self, name: str) -> bool:
         """Whether modules have symbols of that name, and the kernel proper has none."""

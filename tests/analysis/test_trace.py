@@ -13,9 +13,9 @@ import rbdump
 from tests.ringwriter import Missed, Reboot, write_region
 
 
-def marker(text: str, pid: int = 7) -> bytes:
+def marker(text: str, pid: int = 7, ip: int = 0) -> bytes:
     """The payload of an ftrace:print event."""
-    return struct.pack("<HBBiQ", 5, 0, 0, pid, 0) + text.encode() + b"\n\0"
+    return struct.pack("<HBBiQ", 5, 0, 0, pid, ip) + text.encode() + b"\n\0"
 
 
 def opened(tmp_path: Path, region: bytes, **options: bool) -> rbdump.Trace:
@@ -110,3 +110,15 @@ def test_however_many_processes_render_the_text_and_the_findings_are_the_same(
             text = file.read().decode().splitlines()
         assert [line for line in text if not line.startswith("#")] == lines
         assert trace.findings == found.findings
+
+
+def test_a_filter_knows_the_functions_of_modules(tmp_path: Path) -> None:
+    (tmp_path / "kallsyms").write_text(
+        "ffffffff81000000 T _text\nffffffff81000000 T _stext\nffffffff81001000 T _etext\n"
+        "ffffffffc0400000 t before\t[mod]\nffffffffc0400010 t in_module\t[mod]\n"
+    )
+    events = [(10**9 + n, marker(f"{n}", ip=0xFFFF_FFFF_C040_000C + 4 * n)) for n in range(3)]
+    path = tmp_path / "region.bin"
+    path.write_bytes(write_region([events], nr_subbufs=16, text_addr=0xFFFF_FFFF_8100_0000))
+    trace = rbdump.open(str(path), kallsyms=str(tmp_path / "kallsyms"))
+    assert [line[-1] for line in written(trace, filter="ip.function == in_module")] == ["1", "2"]

@@ -167,3 +167,14 @@ def test_an_address_may_be_the_last_one() -> None:
     for addrs in ([last], [0x1000, last]):
         table = SymbolTable(np.array(addrs, np.uint64), Names.from_list(["a", "b"][: len(addrs)]))
         assert found(table, 0x1800) == (None if len(addrs) == 1 else "a+0x800/0xffffffffffffefff")
+
+
+def test_all_addresses_of_a_name() -> None:
+    twice = b"ffffffff81000200 t a_func\nffffffff81000240 t a_func\n"
+    table = load_kallsyms(ALL.replace(b"ffffffff81001000 T _etext", twice + b"ffffffff81001000 T _etext"))
+    own, of_module = [0xFFFF_FFFF_8100_0200, 0xFFFF_FFFF_8100_0240], 0xFFFF_FFFF_C040_0000
+    assert table.addrs_named("a_func").tolist() == [*own, of_module]
+    assert table.addrs_named("a_func", "mod").tolist() == [of_module]
+    assert table.addrs_named("a_func", "other").tolist() == []
+    for name in ("missing", "cpu_debug_store", "counter", "ftrace_trampoline"):
+        assert table.addrs_named(name).tolist() == []
