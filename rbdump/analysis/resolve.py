@@ -7,7 +7,6 @@ an oops, from the user, or from the addresses in the text themselves.
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from collections.abc import Iterable, Sequence
 
@@ -18,18 +17,14 @@ from rbdump.abi import Abi
 from rbdump.analysis.child import write_all
 from rbdump.analysis.places import VERBATIM, KernelOffset, Place, PlaceFinder, WholeLines
 from rbdump.analysis.placing import Placed, Placer
-from rbdump.errors import UsageError
 from rbdump.findings import Finding, Severity
 from rbdump.render.trace import Origin
 from rbdump.ring import ScratchModule
 from rbdump.symbols.delta import BootAddresses
 from rbdump.symbols.rewrite import AddressRewriter, LineAppender, addresses_in
-from rbdump.symbols.symbolizer import Symbolizer
 
-__all__ = ["TextResolver", "filter_text", "parse_addr", "resolve_addrs"]
+__all__ = ["TextResolver", "filter_text"]
 
-_SYMBOL = re.compile(r"([A-Za-z_.$][\w.$]*)(?:\+(0x[0-9a-fA-F]+|\d+))?(?:/(?:0x[0-9a-fA-F]+|\d+))?")
-_HEX = re.compile(r"(0[xX][0-9a-fA-F]{1,16}|[0-9a-fA-F]{8,16})")
 _ENOUGH = 1 << 14
 """Distinct addresses after which an image is not verified again."""
 
@@ -204,56 +199,3 @@ def filter_text(resolver: TextResolver, pieces: Iterable[bytes], sink: int) -> N
     text = resolver.finish()
     if text:
         write_all(sink, text)
-
-
-def parse_addr(text: str) -> int | str | None:
-    """An argument as an address (``0x...``, or 8 to 16 hex digits), or as a symbol (``name+0x12``); None if neither."""
-    if _HEX.fullmatch(text):
-        return int(text, 16)
-    return text if _SYMBOL.fullmatch(text) else None
-
-
-def resolve_addrs(placer: Placer, words: list[str], *, stated: bool) -> tuple[list[str], list[Finding]]:
-    """``name+0x12/0x340 file:line`` of each address or ``name+0x12``, and what is wrong with them.
-
-    ``stated``: the user said where the kernel was; without that, addresses are taken as those of the link, which a
-    finding says unless the kernel cannot move. What has no name is spelled as the kernel spells it, ``0x...``.
-    UsageError for a symbol that does not exist.
-    """
-    placed = placer.at_link_addresses()
-    if placed.table is None:
-        return [*words], list(placed.findings)
-    symbolizer = Symbolizer(placed.table, placer.abi)
-    out = []
-    unknown = 0
-    named = False
-    for word in words:
-        addr = parse_addr(word)
-        numeric = isinstance(addr, int)
-        if isinstance(addr, str):
-            match = _SYMBOL.fullmatch(addr)
-            start = placed.table.addr(match[1]) if match else None
-            if match is None or start is None:
-                raise UsageError(f"{word!r} is no address, no symbol of the image and no file")
-            addr = start + int(match[2] or "0", 0)
-        if addr is None:
-            raise UsageError(f"{word!r} is no address, no symbol of the image and no file")
-        found = symbolizer.lookup(addr) is not None
-        unknown += not found
-        named |= found and numeric
-        line = placed.line_of(addr)
-        out.append(f"{symbolizer.pS[addr]} {line}" if line else symbolizer.pS[addr])
-    findings = [finding for finding in placed.findings if finding.severity is Severity.ERROR]
-    if named and not stated and placed.table.names.of_movable_kernel:
-        message = (
-            "the addresses are taken as link-time addresses, as if KASLR had not moved the kernel;"
-            " --text-addr says where it was"
-        )
-        findings.append(Finding(Severity.WARNING, "link-time-addresses", message))
-    if unknown:
-        message = (
-            f"{unknown} of {len(words)} addresses are not in the kernel where it is taken to have been;"
-            " --text-addr gives the address of _text in the boot that they are of"
-        )
-        findings.append(Finding(Severity.WARNING, "address-unknown", message))
-    return out, findings

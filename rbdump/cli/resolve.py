@@ -11,7 +11,7 @@ import typer
 
 from rbdump.cli import options
 from rbdump.cli.reporting import report_findings
-from rbdump.errors import InputError, UsageError
+from rbdump.errors import InputError, UsageError, complain
 from rbdump.findings import Finding, Severity
 
 __all__ = ["resolve"]
@@ -57,8 +57,9 @@ def resolve(
     path = _file_of(words)
     if not vmlinux and kallsyms is None:
         raise UsageError("nothing to take names from; give --vmlinux IMAGE or --kallsyms FILE")
+    from rbdump.analysis.addrs import resolve_addrs
     from rbdump.analysis.placing import Placer
-    from rbdump.analysis.resolve import TextResolver, filter_text, resolve_addrs
+    from rbdump.analysis.resolve import TextResolver, filter_text
     from rbdump.analysis.texts import as_text, look_into
 
     given = look_into(path) if path is not None else as_text("-")
@@ -100,10 +101,14 @@ def resolve(
     if words and path is None:
         if keep:
             raise UsageError("--keep is for text; names of ADDR arguments come in their order")
-        texts, found = resolve_addrs(placer, words, stated=text_addr is not None or kallsyms is not None)
-        sys.stdout.write("".join(f"{text}\n" for text in texts))
+        resolved = resolve_addrs(placer, words, stated=text_addr is not None or kallsyms is not None)
+        sys.stdout.write("".join(f"{text}\n" for text in resolved.texts))
         sys.stdout.flush()
-        report_findings([*found, *missing], findings)
+        report_findings([*resolved.findings, *missing], findings)
+        for error in resolved.errors[:-1]:
+            complain(str(error))
+        if resolved.errors:
+            raise resolved.errors[-1]
         return
     resolver = TextResolver(placer, given.places, keep=keep, lines=lines)
     filter_text(resolver, given.text or (), sys.stdout.fileno())
@@ -112,15 +117,14 @@ def resolve(
 
 def _file_of(words: list[str]) -> str | None:
     """The file that is meant, None when the words are addresses. UsageError when they might be either, or neither."""
-    from rbdump.analysis.resolve import parse_addr
+    from rbdump.analysis.addrs import parse_addr
 
     files = [word for word in words if word == "-" or os.path.exists(word)]
     for word in files:
         if isinstance(parse_addr(word), int):
             raise UsageError(f"{word!r} is an address and a file as well; ./{word} is the file, 0x{word} the address")
-    for word in words:
-        if word not in files and parse_addr(word) is None:
-            raise InputError(f"{word}: no such file, and no address either (0xffffffff81234567, name+0x12)")
+    if words and not files and all(parse_addr(word) is None for word in words):
+        raise InputError(f"{words[0]}: no such file, and no address either (0xffffffff81234567, name+0x12)")
     if files and len(words) > 1:
         raise UsageError(f"one file at a time: {', '.join(words)}")
     return files[0] if files else None

@@ -11,64 +11,31 @@ import select
 import subprocess
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from rbdump.analysis.places import find_places
 from rbdump.analysis.placing import Placer
-from rbdump.analysis.resolve import TextResolver, filter_text, parse_addr, resolve_addrs
+from rbdump.analysis.resolve import TextResolver, filter_text
 from rbdump.analysis.texts import look_into, read_pieces
 from rbdump.errors import SourceError, UsageError, WrongImageError
-from rbdump.kernel.symboldata import Names
+from tests.analysis.oopses import (
+    FAR,
+    KERNEL,
+    OTHER,
+    SLIDE,
+    banner,
+    kernel_offset,
+    mark,
+    name_of,
+    named,
+    names_in,
+    placer,
+    stack,
+)
 from tests.conftest import Run, command
-from tests.dwarfwriter import dwarf_sections
-from tests.symbols.codewriter import BASE, write_kernel, write_vmlinux
-
-SLIDE = 0x1C00_0000
-KERNEL = write_kernel()
-OTHER = write_kernel(seed=9)
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `vmlinux`, `other` (another kernel), `System.map` and `kallsyms` of a boot."""
-    folder = tmp_path_factory.mktemp("images")
-    first = KERNEL.functions[3]
-    debug = dwarf_sections([(first, 70), (first + 4, 71)], first + 9, file="three.c")
-    (folder / "vmlinux").write_bytes(write_vmlinux(KERNEL, debug))
-    (folder / "other").write_bytes(write_vmlinux(OTHER))
-    symbols = KERNEL.symbols
-    lines = [*zip(symbols.addrs.tolist(), symbols.types.tolist(), symbols.names, strict=True)]
-    for name, slide in (("System.map", 0), ("kallsyms", SLIDE)):
-        text = "".join(f"{addr + slide:016x} {chr(kind)} {name}\n" for addr, kind, name in lines)
-        (folder / name).write_text(text)
-    return folder
-
-
-def placer(images: Path, name: str = "vmlinux", **options: object) -> Placer:
-    return Placer([str(images / name)], cache=False, **options)  # type: ignore[arg-type]
-
-
-def mark(slide: int = SLIDE, layout: str = "C2") -> bytes:
-    return f"# tracer: nop\n#\n# rbdump: layout={layout} abi=le64 clock=local text_addr={BASE + slide:#x}\n#\n".encode()
-
-
-def stack(slide: int = SLIDE, count: int = 12, begin: int = 0) -> bytes:
-    """Lines of a stack trace."""
-    sites = KERNEL.call_sites[begin : begin + 7 * count : 7]
-    return b"".join(b" => 0x%x\n" % (site + slide) for site in sites)
-
-
-def kernel_offset(slide: int) -> bytes:
-    """The last line of an oops."""
-    return b"[   12.1] Kernel Offset: %#x from %#x (relocation range: %#x-0xffffffffbfffffff)\n" % (slide, BASE, BASE)
-
-
-def name_of(addr: int) -> str:
-    start = max(function for function in KERNEL.functions if function <= addr)
-    return f"function_{KERNEL.functions.index(start)}+{addr - start:#x}/"
+from tests.symbols.codewriter import BASE
 
 
 def test_addresses_of_parse_output_are_named(images: Path) -> None:
@@ -158,26 +125,6 @@ def test_an_oops_says_where_the_kernel_was(images: Path) -> None:
     assert f"[<{name_of(KERNEL.call_sites[5])}" in out
     disabled = f"RIP: 0010:0x{addr - SLIDE:x}\nKernel Offset: disabled\n".encode()
     assert b"RIP: 0010:function_" in TextResolver(placer(images)).feed(disabled)
-
-
-def banner() -> bytes:
-    """The first line of a boot."""
-    return b"[    0.000000] Linux version 6.12.43 (builder@host) (gcc 12.2.0) #1 SMP\n"
-
-
-def named(begin: int, count: int = 3) -> list[str]:
-    """What becomes of the lines of `stack`, each up to the size of its symbol."""
-    return [f" => {name_of(site)}" for site in KERNEL.call_sites[begin : begin + 7 * count : 7]]
-
-
-def names_in(text: bytes) -> list[str]:
-    """Of the lines of stacks in a text with names."""
-    lines = [line for line in text.decode().splitlines() if line.startswith(" => ")]
-    return [line[: line.rfind("/") + 1] if "/" in line else line for line in lines]
-
-
-FAR = b"[    1.0] the machine goes on\n" * 40_000
-"""More than what is read of a pipe or a file in one piece."""
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
@@ -352,72 +299,6 @@ def test_a_system_map_serves_as_well(images: Path) -> None:
 def test_a_line_that_never_ends_is_passed_on_in_pieces(images: Path) -> None:
     resolver = TextResolver(placer(images))
     assert len(resolver.feed(b"x" * (3 << 20))) == 3 << 20
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("0xffffffff81000040", 0xFFFF_FFFF_8100_0040),
-        ("ffffffff81000040", 0xFFFF_FFFF_8100_0040),
-        ("c0300104", 0xC030_0104),
-        ("schedule", "schedule"),
-        ("schedule+0x10/0x80", "schedule+0x10/0x80"),
-        ("cafe", "cafe"),
-        ("region.bin.xz", "region.bin.xz"),
-        ("/tmp/region", None),
-        ("0x", None),
-        ("-", None),
-    ],
-)
-def test_arguments(text: str, value: int | str | None) -> None:
-    assert parse_addr(text) == value
-
-
-def test_addresses_and_symbols_of_the_command_line(images: Path) -> None:
-    at = KERNEL.functions[3]
-    with_lines = placer(images, lines=True)
-    words = [f"{at:x}", f"{at + 5:#x}", "function_3+0x4", f"{KERNEL.functions[4]:x}"]
-    texts, findings = resolve_addrs(with_lines, words, stated=True)
-    size = texts[0].split("/")[1].split()[0]
-    assert texts[:3] == [
-        f"function_3+0x0/{size} kernel/sched/three.c:70",
-        f"function_3+0x5/{size} kernel/sched/three.c:71",
-        f"function_3+0x4/{size} kernel/sched/three.c:71",
-    ]
-    assert texts[3].startswith("function_4+0x0/0x")
-    assert " " not in texts[3]
-    assert findings == []
-    with pytest.raises(UsageError, match="no symbol of the image"):
-        resolve_addrs(with_lines, ["nosuch+0x4"], stated=True)
-
-
-def test_an_address_that_is_nowhere_prints_as_the_kernel_prints_it(images: Path) -> None:
-    addr = KERNEL.functions[3] + SLIDE
-    texts, findings = resolve_addrs(placer(images), [f"{addr:x}"], stated=False)
-    assert texts == [f"{addr:#x}"]
-    assert [finding.code for finding in findings] == ["address-unknown"]
-    texts, findings = resolve_addrs(placer(images, text_addr=BASE + SLIDE), [f"{addr:x}"], stated=True)
-    assert texts[0].startswith("function_3+0x0/")
-    assert findings == []
-
-
-def test_an_address_that_is_taken_as_of_the_link_is_said_to_be(run: Run, images: Path) -> None:
-    addr = f"{KERNEL.functions[3]:#x}"
-    _, findings = resolve_addrs(placer(images), [addr, "function_3+0x4"], stated=False)
-    assert [(finding.severity, finding.code) for finding in findings] == [("warning", "link-time-addresses")]
-    assert resolve_addrs(placer(images), ["function_3+0x4"], stated=False)[1] == []
-    vmlinux = ("--vmlinux", images / "vmlinux")
-    assert b"--text-addr says where it was" in run("resolve", *vmlinux, addr).stderr
-    assert run("resolve", *vmlinux, "--text-addr", f"{BASE:#x}", addr).stderr == b""
-    assert run("resolve", "--kallsyms", images / "System.map", addr).stderr == b""
-
-
-def test_a_kernel_that_cannot_move_has_one_address_only(tmp_path: Path) -> None:
-    kernel = write_kernel()
-    names = Names.from_list([name.replace("kaslr", "other") for name in kernel.symbols.names])
-    kernel.symbols = replace(kernel.symbols, names=names)
-    (tmp_path / "vmlinux").write_bytes(write_vmlinux(kernel))
-    assert resolve_addrs(placer(tmp_path), [f"{kernel.functions[3]:#x}"], stated=False)[1] == []
 
 
 def test_names_have_to_come_from_somewhere(images: Path) -> None:
