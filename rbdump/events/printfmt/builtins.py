@@ -192,7 +192,6 @@ HANDLERS: dict[str, Callable[[Context, Nodes], Value]] = {
     "str_plural": _plural,
     "usb_decode_ctrl": _decoder(decoders.usb_control, 5, 2),
     "mc_event_error_type": _decoder(decoders.mc_event_error_type, 1, 0),
-    "blk_op_str": _decoder(decoders.blk_op, 1, 0),
     "xen_hypercall_name": _decoder(decoders.xen_hypercall, 1, 0),
     "xhci_ring_type_string": _decoder(decoders.xhci_ring_type, 1, 0),
     "dwc3_trb_type_string": _decoder(decoders.dwc3_trb_type, 1, 0),

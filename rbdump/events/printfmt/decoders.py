@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Own renderings of kernel functions that print fmts call: facts of SCSI, USB, NVMe, DWC3, EDAC and Xen.
 
-Spellings follow drivers/scsi/scsi_trace.c, drivers/usb/common/debug.c, include/linux/edac.h, block/blk-core.c,
+Spellings follow drivers/scsi/scsi_trace.c, drivers/usb/common/debug.c, include/linux/edac.h,
 arch/x86/xen (hypercall numbers of the Xen ABI) and drivers/usb/dwc3/debug.h.
 """
 
 from __future__ import annotations
 
 __all__ = [
-    "blk_op",
     "dwc3_ep_command",
     "dwc3_ep_command_status",
     "dwc3_generic_command",
@@ -25,18 +24,6 @@ __all__ = [
 def mc_event_error_type(kind: int) -> str:
     """The severity of a memory controller event (enum hw_event_mc_err_type)."""
     return {0: "Corrected", 1: "Uncorrected", 2: "Deferred", 3: "Fatal"}.get(kind, "Info")
-
-
-_BLK_OPS = {
-    0: "READ", 1: "WRITE", 2: "FLUSH", 3: "DISCARD", 5: "SECURE_ERASE", 6: "ZONE_RESET", 7: "WRITE_SAME",
-    9: "WRITE_ZEROES", 10: "ZONE_OPEN", 11: "ZONE_CLOSE", 12: "ZONE_FINISH", 13: "ZONE_APPEND", 32: "SCSI_IN",
-    33: "SCSI_OUT", 34: "DRV_IN", 35: "DRV_OUT",
-}  # fmt: skip
-
-
-def blk_op(op: int) -> str:
-    """The name of a block operation (enum req_op)."""
-    return _BLK_OPS.get(op, "UNKNOWN")
 
 
 _XEN = [

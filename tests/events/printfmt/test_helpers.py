@@ -204,6 +204,6 @@ def test_small_decoders() -> None:
     fields = {"u8 t": 0x80, "u8 r": 6, "u16 v": 0x100, "u16 i": 0, "u16 l": 18}
     assert render(text, fields) == "Get Device Descriptor(Index = 0, Length = 18)" == usb_control(0x80, 6, 0x100, 0, 18)
     assert render('"%s", mc_event_error_type(REC->e)', {"u32 e": 1}) == "Uncorrected"
-    assert render('"%s|%s", blk_op_str(REC->o), xen_hypercall_name(REC->o)', {"u32 o": 1}) == "WRITE|(mmu_update)"
+    assert render('"%s", xen_hypercall_name(REC->o)', {"u32 o": 1}) == "(mmu_update)"
     text = '"%llx", (unsigned long long)pte_val(native_make_pte(REC->v))'
     assert render(text, {"u64 v": 0x8000000000000063}) == "8000000000000063"
