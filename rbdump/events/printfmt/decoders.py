@@ -78,36 +78,38 @@ def xhci_ring_type(kind: int) -> str:
 
 
 def dwc3_trb_type(kind: int) -> str:
-    """The TRB control type of a DWC3 transfer request block."""
+    """The TRB control type of a DWC3 transfer request block, at its place in the control word (bits 4 to 9)."""
     names = {
-        1: "normal", 2: "setup", 3: "status2", 4: "status3", 5: "data", 6: "isoc-first", 7: "isoc", 8: "link",
+        0x10: "normal", 0x20: "setup", 0x30: "status2", 0x40: "status3", 0x50: "data", 0x60: "isoc-first",
+        0x70: "isoc", 0x80: "link",
     }  # fmt: skip
-    return names.get(kind >> 4, "UNKNOWN")
+    return names.get(kind, "UNKNOWN")
 
 
 def dwc3_ep_command(command: int) -> str:
-    """A DWC3 endpoint command."""
+    """A DWC3 endpoint command; the kernel's function takes a u8."""
     names = {
         0x09: "Start New Configuration", 0x08: "End Transfer", 0x07: "Update Transfer", 0x06: "Start Transfer",
         0x05: "Clear Stall", 0x04: "Set Stall", 0x03: "Get Endpoint State", 0x02: "Set Endpoint Transfer Resource",
         0x01: "Set Endpoint Configuration",
     }  # fmt: skip
-    return names.get(command & 0x0F, "UNKNOWN command")
+    return names.get(command & 0xFF, "UNKNOWN command")
 
 
 def dwc3_generic_command(command: int) -> str:
-    """A DWC3 generic gadget command."""
+    """A DWC3 generic gadget command; the kernel's function takes a u8."""
     names = {
-        0x02: "Set Periodic Parameters", 0x04: "Set Scratchpad Buffer Array Lo", 0x05: "Set Scratchpad Buffer Array Hi",
-        0x07: "Transmit Device Notification", 0x09: "Selected FIFO Flush", 0x0A: "All FIFO Flush",
-        0x0C: "Set Endpoint NRDY", 0x10: "Run SoC Bus Loopback Test",
+        0x01: "Set LMP", 0x02: "Set Periodic Parameters", 0x03: "Transmit Function Wake Device Notification",
+        0x04: "Set Scratchpad Buffer Array Address Lo", 0x05: "Set Scratchpad Buffer Array Address Hi",
+        0x07: "Device Notification", 0x09: "Selected FIFO Flush", 0x0A: "All FIFO Flush", 0x0C: "Set Endpoint NRDY",
+        0x0D: "Set Endpoint Prime", 0x10: "Run SoC Bus Loopback Test",
     }  # fmt: skip
-    return names.get(command, "UNKNOWN")
+    return names.get(command & 0xFF, "UNKNOWN")
 
 
 def dwc3_ep_command_status(status: int) -> str:
-    """The status of a DWC3 endpoint command, an error number of the driver."""
-    return {-110: "Timed Out", 0: "Successful", -22: "No Resource", -11: "Bus Expiry"}.get(status, "UNKNOWN")
+    """The status of a DWC3 endpoint command: the controller's, or -ETIMEDOUT."""
+    return {-110: "Timed Out", 0: "Successful", 1: "No Resource", 2: "Bus Expiry"}.get(status, "UNKNOWN")
 
 
 def dwc3_generic_command_status(status: int) -> str:
