@@ -27,46 +27,18 @@ def mc_event_error_type(kind: int) -> str:
 
 
 _XEN = [
-    "set_trap_table",
-    "mmu_update",
-    "set_gdt",
-    "stack_switch",
-    "set_callbacks",
-    "fpu_taskswitch",
-    "sched_op_compat",
-    "dom0_op",
-    "set_debugreg",
-    "get_debugreg",
-    "update_descriptor",
-    ".",
-    "memory_op",
-    "multicall",
-    "update_va_mapping",
-    "set_timer_op",
-    "event_channel_op_compat",
-    "xen_version",
-    "console_io",
-    "physdev_op_compat",
-    "grant_table_op",
-    "vm_assist",
-    "update_va_mapping_otherdomain",
-    "iret",
-    "vcpu_op",
-    "set_segment_base",
-    "mmuext_op",
-    "acm_op",
-    "nmi_op",
-    "sched_op",
-    "callback_op",
-    "xenoprof_op",
-    "event_channel_op",
-    "physdev_op",
-    "hvm_op",
-]
+    "set_trap_table", "mmu_update", "set_gdt", "stack_switch", "set_callbacks", "fpu_taskswitch", "sched_op_compat",
+    "platform_op", "set_debugreg", "get_debugreg", "update_descriptor", ".", "memory_op", "multicall",
+    "update_va_mapping", "set_timer_op", "event_channel_op_compat", "xen_version", "console_io", "physdev_op_compat",
+    "grant_table_op", "vm_assist", "update_va_mapping_otherdomain", "iret", "vcpu_op", "set_segment_base",
+    "mmuext_op", "xsm_op", "nmi_op", "sched_op", "callback_op", "xenoprof_op", "event_channel_op", "physdev_op",
+    "hvm_op", "sysctl", "domctl", "kexec_op", "tmem_op", "xc_reserved_op", "xenpmu_op", "dm_op", ".", ".", ".", ".",
+    ".", ".", "mca", "arch_1", "arch_2", "arch_3", "arch_4", "arch_5", "arch_6", "arch_7",
+]  # fmt: skip
 
 
 def xen_hypercall(op: int) -> str:
-    """`` (name)`` of a Xen hypercall, empty for an unknown one."""
+    """``(name)`` of a Xen hypercall, empty for an unknown one."""
     name = _XEN[op] if 0 <= op < len(_XEN) else "."
     return "" if name == "." else f"({name})"
 
@@ -137,7 +109,9 @@ def scsi_cdb(cdb: bytes) -> str:
         text = f"lba={_integer(cdb, 2, 8)} txlen={_integer(cdb, 10, 4)} protect={_integer(cdb, 1, 1) >> 5}"
         return text + _unmap(cdb, opcode == 0x93)
     if opcode == 0x42:
-        return f"regions={max(_integer(cdb, 7, 2) - 8, 0) // 16}"
+        return f"regions={(_integer(cdb, 7, 2) - 8 & 0xFFFFFFFF) // 16}"  # an unsigned int, which wraps
+    if opcode == 0x9C:
+        return f"lba={_integer(cdb, 2, 8)} txlen={_integer(cdb, 12, 2)} boundary_size={_integer(cdb, 10, 2)}"
     action = _integer(cdb, 1, 1) & 0x1F
     if opcode == 0x9E:
         names = {0x10: "READ_CAPACITY_16", 0x12: "GET_LBA_STATUS"}
@@ -166,7 +140,7 @@ def scsi_cdb(cdb: bytes) -> str:
         action = _integer(cdb, 8, 2)
         names = {0x09: "READ", 0x0A: "VERIFY", 0x0B: "WRITE", 0x0D: "WRITE_SAME"}
         if action not in names:
-            return "UNKNOWN"
+            return "-"
         text = f"{names[action]}_32 lba={_integer(cdb, 12, 8)} txlen={_integer(cdb, 28, 4)}"
         text += f" protect={_integer(cdb, 10, 1) >> 5} ei_lbrt={_integer(cdb, 20, 4)}"
         return text + (f" unmap={_integer(cdb, 10, 1) >> 3 & 1}" if action == 0x0D else "")

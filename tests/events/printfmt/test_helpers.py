@@ -10,7 +10,7 @@ import pytest
 from rbdump.abi import Abi
 from rbdump.events.format import parse_format
 from rbdump.events.printfmt import compile_print_fmt
-from rbdump.events.printfmt.decoders import scsi_cdb, usb_control
+from rbdump.events.printfmt.decoders import usb_control
 from tests.events.printfmt.rendering import ALL, LE32, Event, render
 from tests.events.records import COMMON, Rec, pack
 
@@ -176,27 +176,6 @@ def test_arrays_of_the_kernel_that_are_protocol() -> None:
     )
     event = Event(text, {"u32 cmd": 0})
     assert event.render([{"u32 cmd": v} for v in (0x7202, 0x720C, 0x72FF)]) == ["BR_TRANSACTION", "BR_NOOP", "unknown"]
-
-
-@pytest.mark.parametrize(
-    ("cdb", "expected"),
-    [
-        ("280000001000000008 00", "lba=4096 txlen=8 protect=0"),
-        ("0a 01 00 00 00 00", "lba=65536 txlen=256"),
-        ("88 20 0000000000000010 00000002 0000", "lba=16 txlen=2 protect=1"),
-        ("41 08 00000010 00 0001 00", "lba=16 txlen=1 protect=0 unmap=1"),
-        ("42 00 00000000 00 0018 00", "regions=1"),
-        ("9e 10 0000000000000000 00000020 0000", "READ_CAPACITY_16 lba=0 alloc_len=32"),
-        ("00 00 00 00 00 00", "-"),
-        ("28", "lba=0 txlen=0 protect=0"),
-    ],
-)
-def test_scsi_commands(cdb: str, expected: str) -> None:
-    raw = bytes.fromhex(cdb.replace(" ", ""))
-    assert scsi_cdb(raw) == expected
-    fields = {"__data_loc unsigned char[] cmnd": raw, "u32 cmd_len": len(raw)}
-    text = '"%s", scsi_trace_parse_cdb(p, __get_dynamic_array(cmnd), REC->cmd_len)'
-    assert render(text, fields) == expected
 
 
 def test_small_decoders() -> None:
