@@ -10,6 +10,7 @@ from rbdump.events.printfmt import nodes as n
 from rbdump.events.printfmt.context import Context
 from rbdump.events.printfmt.ctype import CType, wrap
 from rbdump.events.printfmt.nodes import UnsupportedPrintFmt
+from rbdump.events.printfmt.usb import usb_control
 from rbdump.events.printfmt.values import Int, Text, Value
 from rbdump.memo import Memo
 
@@ -190,7 +191,7 @@ HANDLERS: dict[str, Callable[[Context, Nodes], Value]] = {
     "IS_ERR": _is_err,
     "IS_ERR_VALUE": _is_err,
     "str_plural": _plural,
-    "usb_decode_ctrl": _decoder(decoders.usb_control, 5, 2),
+    "usb_decode_ctrl": _decoder(usb_control, 5, 2),
     "mc_event_error_type": _decoder(decoders.mc_event_error_type, 1, 0),
     "xen_hypercall_name": _decoder(decoders.xen_hypercall, 1, 0),
     "xhci_ring_type_string": _decoder(decoders.xhci_ring_type, 1, 0),

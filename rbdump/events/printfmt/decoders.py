@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Own renderings of kernel functions that print fmts call: facts of SCSI, USB, NVMe, DWC3, EDAC and Xen.
+"""Own renderings of kernel functions that print fmts call: facts of SCSI, DWC3, xHCI, EDAC and Xen.
 
-Spellings follow drivers/scsi/scsi_trace.c, drivers/usb/common/debug.c, include/linux/edac.h,
-arch/x86/xen (hypercall numbers of the Xen ABI) and drivers/usb/dwc3/debug.h.
+Spellings follow drivers/scsi/scsi_trace.c, drivers/usb/dwc3/debug.h, drivers/usb/host/xhci.h, include/linux/edac.h and
+arch/x86/xen (hypercall numbers of the Xen ABI).
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ __all__ = [
     "dwc3_trb_type",
     "mc_event_error_type",
     "scsi_cdb",
-    "usb_control",
     "xen_hypercall",
     "xhci_ring_type",
 ]
@@ -149,39 +148,3 @@ def scsi_cdb(cdb: bytes) -> str:
 
 def _unmap(cdb: bytes, write_same: bool) -> str:
     return f" unmap={_integer(cdb, 1, 1) >> 3 & 1}" if write_same else ""
-
-
-def _recipient(request_type: int, index: int) -> str:
-    return {0: "Device", 1: f"Interface({index & 0xFF})", 2: f"Endpoint({index & 0xFF})"}.get(
-        request_type & 0x1F, "UNKNOWN"
-    )
-
-
-def usb_control(request_type: int, request: int, value: int, index: int, length: int) -> str:
-    """A USB control request in the spelling of usb_decode_ctrl() for requests that are not decoded further."""
-    kind = {0: "Standard", 0x20: "Class", 0x40: "Vendor"}.get(request_type & 0x60, "Unknown")
-    if request_type & 0x60 == 0 and request == 5:
-        return f"Set Address(Addr = {value:02x})"
-    if request_type & 0x60 == 0 and request == 9:
-        return f"Set Configuration(Config = {value & 0xFF})"
-    if request_type & 0x60 == 0 and request == 8:
-        return f"Get Configuration(Length = {length})"
-    if request_type & 0x60 == 0 and request == 10:
-        return f"Get Interface(Intf = {index}, Length = {length})"
-    if request_type & 0x60 == 0 and request == 11:
-        return f"Set Interface(Intf = {index}, Alt.Setting = {value})"
-    if request_type & 0x60 == 0 and request in (6, 7):
-        name = _DESCRIPTORS.get(value >> 8, "UNKNOWN")
-        return f"{'Get' if request == 6 else 'Set'} {name} Descriptor(Index = {value & 0xFF}, Length = {length})"
-    direction = "IN" if request_type & 0x80 else "OUT"
-    return (
-        f"Type={kind} Recipient={_recipient(request_type, index)} Dir={direction} bRequest={request} "
-        f"wValue={value} wIndex={index} wLength={length}"
-    )
-
-
-_DESCRIPTORS = {
-    1: "Device", 2: "Configuration", 3: "String", 4: "Interface", 5: "Endpoint", 6: "Device Qualifier",
-    7: "Other Speed Config", 8: "Interface Power", 9: "OTG", 10: "Debug", 11: "Interface Association", 15: "BOS",
-    16: "Device Capability", 48: "SS Endpoint Companion", 49: "SSP Isochronous Endpoint Companion",
-}  # fmt: skip

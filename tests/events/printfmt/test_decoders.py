@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 import pytest
 
 from rbdump.events.printfmt import decoders
+from rbdump.events.printfmt.usb import usb_control
 from tests.events.printfmt.rendering import render
 
 
@@ -187,3 +188,63 @@ def test_scsi_maintenance() -> None:
                 assert text.endswith(" alloc_len=258")
                 found.append(f"{opcode:02x} {action:02x} {text.removesuffix(' alloc_len=258')}")
     assert found == MAINTENANCE
+
+
+USB: list[tuple[str, str]] = [  # bRequestType, bRequest, wValue, wIndex, wLength
+    ("80 00 0000 0000 2", "Get Device Status(Length = 2)"),
+    ("81 00 0000 0003 2", "Get Interface Status(Intf = 3, Length = 2)"),
+    ("82 00 0000 0081 2", "Get Endpoint Status(ep1in)"),
+    ("82 00 0000 0002 2", "Get Endpoint Status(ep2out)"),
+    ("83 00 0000 0002 2", ""),
+    ("00 01 0000 0000 0", "Clear Device Feature(Self Powered)"),
+    ("00 03 0001 0000 0", "Set Device Feature(Remote Wakeup)"),
+    ("00 03 0030 0000 0", "Set Device Feature(U1 Enable)"),
+    ("00 03 0031 0000 0", "Set Device Feature(U2 Enable)"),
+    ("00 03 0032 0000 0", "Set Device Feature(LTM Enable)"),
+    ("00 03 0003 0000 0", "Set Device Feature(UNKNOWN)"),
+    ("00 03 0002 0001 0", "Set Device Feature(Test Mode: TEST_J)"),
+    ("00 03 0002 0002 0", "Set Device Feature(Test Mode: TEST_K)"),
+    ("00 03 0002 0003 0", "Set Device Feature(Test Mode: TEST_SE0_NAK)"),
+    ("00 03 0002 0004 0", "Set Device Feature(Test Mode: TEST_PACKET)"),
+    ("00 03 0002 0005 0", "Set Device Feature(Test Mode: TEST_FORCE_EN)"),
+    ("00 03 0002 0006 0", "Set Device Feature(Test Mode: UNKNOWN)"),
+    ("01 03 0000 0000 0", "Set Interface Feature(Function Suspend)"),
+    ("01 01 0001 0000 0", "Clear Interface Feature(UNKNOWN)"),
+    ("02 01 0000 0083 0", "Clear Endpoint Feature(Halt ep3in)"),
+    ("02 03 0001 0003 0", "Set Endpoint Feature(UNKNOWN ep3out)"),
+    ("03 03 0001 0003 0", ""),
+    ("00 05 000a 0000 0", "Set Address(Addr = 0a)"),
+    ("80 08 0000 0000 1", "Get Configuration(Length = 1)"),
+    ("00 09 0101 0000 0", "Set Configuration(Config = 1)"),
+    ("81 0a 0000 0002 1", "Get Interface(Intf = 2, Length = 1)"),
+    ("01 0b 0103 0002 0", "Set Interface(Intf = 2, Alt.Setting = 3)"),
+    ("82 0c 0000 0081 2", "Synch Frame(Endpoint = 129, Length = 2)"),
+    ("00 30 0000 0000 6", "Set SEL(Length = 6)"),
+    ("00 31 0128 0000 0", "Set Isochronous Delay(Delay = 40 ns)"),
+    ("80 02 0001 0002 3", "Type=Standard Recipient=Device Dir=IN bRequest=2 wValue=1 wIndex=2 wLength=3"),
+    ("21 09 0200 0001 8", "Type=Class Recipient=Interface Dir=OUT bRequest=9 wValue=512 wIndex=1 wLength=8"),
+    ("c2 06 0001 0081 4", "Type=Vendor Recipient=Endpoint Dir=IN bRequest=6 wValue=1 wIndex=129 wLength=4"),
+    ("e3 00 0000 0000 0", "Type=Unknown Recipient=Unknown Dir=IN bRequest=0 wValue=0 wIndex=0 wLength=0"),
+]
+USB_DESCRIPTORS = {
+    "Device": 0x01, "Configuration": 0x02, "String": 0x03, "Interface": 0x04, "Endpoint": 0x05,
+    "Device Qualifier": 0x06, "Other Speed Config": 0x07, "Interface Power": 0x08, "OTG": 0x09, "Debug": 0x0A,
+    "Interface Association": 0x0B, "BOS": 0x0F, "Device Capability": 0x10, "Pipe Usage": 0x24,
+    "SS Endpoint Companion": 0x30, "SSP Isochronous Endpoint Companion": 0x31,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("setup", "expected"), USB)
+def test_usb_control_requests(setup: str, expected: str) -> None:
+    words = [int(word, 16) for word in setup.split()]
+    text = '"%s", usb_decode_ctrl(__get_buf(500), 500, REC->t, REC->r, REC->v, REC->i, REC->l)'
+    fields = dict(zip(("u8 t", "u8 r", "u16 v", "u16 i", "u16 l"), words, strict=True))
+    assert render(text, fields) == expected
+
+
+def test_usb_descriptors() -> None:
+    found = {kind: usb_control(0x80, 6, kind << 8 | 7, 0, 18) for kind in range(256)}
+    assert {text: kind for kind, text in found.items() if "UNKNOWN" not in text} == {
+        f"Get {name} Descriptor(Index = 7, Length = 18)": kind for name, kind in USB_DESCRIPTORS.items()
+    }
+    assert usb_control(0, 7, 0xFF01, 0, 2) == "Set UNKNOWN Descriptor(Index = 1, Length = 2)"

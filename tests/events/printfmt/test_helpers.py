@@ -10,7 +10,6 @@ import pytest
 from rbdump.abi import Abi
 from rbdump.events.format import parse_format
 from rbdump.events.printfmt import compile_print_fmt
-from rbdump.events.printfmt.decoders import usb_control
 from tests.events.printfmt.rendering import ALL, LE32, Event, render
 from tests.events.records import COMMON, Rec, pack
 
@@ -179,9 +178,6 @@ def test_arrays_of_the_kernel_that_are_protocol() -> None:
 
 
 def test_small_decoders() -> None:
-    text = '"%s", usb_decode_ctrl(__get_buf(500), 500, REC->t, REC->r, REC->v, REC->i, REC->l)'
-    fields = {"u8 t": 0x80, "u8 r": 6, "u16 v": 0x100, "u16 i": 0, "u16 l": 18}
-    assert render(text, fields) == "Get Device Descriptor(Index = 0, Length = 18)" == usb_control(0x80, 6, 0x100, 0, 18)
     assert render('"%s", mc_event_error_type(REC->e)', {"u32 e": 1}) == "Uncorrected"
     assert render('"%s", xen_hypercall_name(REC->o)', {"u32 o": 1}) == "(mmu_update)"
     text = '"%llx", (unsigned long long)pte_val(native_make_pte(REC->v))'
