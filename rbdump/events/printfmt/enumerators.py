@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Enumerators that format files leave as names, with their value in every kernel that has persistent buffers.
 
-A format file replaces the enumerators that a TRACE_DEFINE_ENUM() lists (since 4.1); others stay. Listed here are
-protocol and ABI constants, and enumerations whose values did not change while their names stayed in print fmts.
+A format file replaces the enumerators that a TRACE_DEFINE_ENUM() lists; others stay. Listed here are protocol and ABI
+constants, and enumerations whose values did not change while their names stayed in print fmts.
 The kernel's own type information, where there is some, is asked first; any other name needs it.
 """
 
@@ -55,11 +55,6 @@ ENUMERATORS: dict[str, int] = {
     "DEV_PM_QOS_RESUME_LATENCY": 1,
     "DEV_PM_QOS_FLAGS": 5,
     "VMA_SHARED_BIT": 3,
-    **{
-        f"{name}_SOFTIRQ": value
-        for name, value in _count("HI TIMER NET_TX NET_RX BLOCK BLOCK_IOPOLL TASKLET SCHED HRTIMER RCU").items()
-    },
-    "IRQ_POLL_SOFTIRQ": 5,
     **_count("NORMAL READ_INSERT WRITE_STRIP READ_STRIP WRITE_INSERT READ_PASS WRITE_PASS", prefix="SCSI_PROT_"),
     **_count(
         "OK NO_CONNECT BUS_BUSY TIME_OUT BAD_TARGET ABORT PARITY ERROR RESET BAD_INTR PASSTHROUGH SOFT_ERROR IMM_RETRY "
@@ -77,17 +72,6 @@ ENUMERATORS: dict[str, int] = {
     "SAM_STAT_TASK_SET_FULL": 0x28,
     "SAM_STAT_ACA_ACTIVE": 0x30,
     "SAM_STAT_TASK_ABORTED": 0x40,
-    # enum wb_reason and the enumerations below are replaced in files of 4.1 and later, so a name is an older kernel's
-    **_count(
-        "BACKGROUND TRY_TO_FREE_PAGES SYNC PERIODIC LAPTOP_TIMER FREE_MORE_MEM FS_FREE_SPACE FORKER_THREAD",
-        prefix="WB_REASON_",
-    ),
-    **_count("ASYNC SYNC_LIGHT SYNC", prefix="MIGRATE_"),
-    **_count(
-        "COMPACTION MEMORY_FAILURE MEMORY_HOTPLUG SYSCALL MEMPOLICY_MBIND NUMA_MISPLACED CMA",
-        prefix="MR_",
-    ),
-    **_count("WRITTEN_B UNWRITTEN_B DELAYED_B HOLE_B", prefix="ES_"),
     **_count("ADD_REQ UPDATE_REQ REMOVE_REQ", prefix="PM_QOS_"),
     **_count("WRITEBACK ISOLATED NOPROGRESS CONGESTED", prefix="VMSCAN_THROTTLE_"),
     **_count("IOTLB DEVTLB NESTING_IOTLB NESTING_DEVTLB", prefix="CACHE_TAG_"),
@@ -128,17 +112,20 @@ def _strings(prefix: str, names: str) -> InitList:
 
 
 KERNEL_STRINGS: dict[str, InitList] = {
-    # drivers/android/binder.c, indexed by the number of the ioctl that is the command (include/uapi/linux/android)
+    # drivers/android/binder.c, indexed by the number of the ioctl that is the command (include/uapi/linux/android);
+    # the freeze notifications, at the end of both, since 6.13
     "binder_return_strings": _strings(
         "BR_",
         "ERROR OK TRANSACTION REPLY ACQUIRE_RESULT DEAD_REPLY TRANSACTION_COMPLETE INCREFS ACQUIRE RELEASE DECREFS "
-        "ATTEMPT_ACQUIRE NOOP SPAWN_LOOPER FINISHED DEAD_BINDER CLEAR_DEATH_NOTIFICATION_DONE FAILED_REPLY",
+        "ATTEMPT_ACQUIRE NOOP SPAWN_LOOPER FINISHED DEAD_BINDER CLEAR_DEATH_NOTIFICATION_DONE FAILED_REPLY "
+        "FROZEN_REPLY ONEWAY_SPAM_SUSPECT TRANSACTION_PENDING_FROZEN FROZEN_BINDER CLEAR_FREEZE_NOTIFICATION_DONE",
     ),
     "binder_command_strings": _strings(
         "BC_",
         "TRANSACTION REPLY ACQUIRE_RESULT FREE_BUFFER INCREFS ACQUIRE RELEASE DECREFS INCREFS_DONE ACQUIRE_DONE "
         "ATTEMPT_ACQUIRE REGISTER_LOOPER ENTER_LOOPER EXIT_LOOPER REQUEST_DEATH_NOTIFICATION "
-        "CLEAR_DEATH_NOTIFICATION DEAD_BINDER_DONE TRANSACTION_SG REPLY_SG",
+        "CLEAR_DEATH_NOTIFICATION DEAD_BINDER_DONE TRANSACTION_SG REPLY_SG REQUEST_FREEZE_NOTIFICATION "
+        "CLEAR_FREEZE_NOTIFICATION FREEZE_NOTIFICATION_DONE",
     ),
 }
 """Arrays of strings of the kernel that print fmts index."""

@@ -143,7 +143,17 @@ _FIRST = [
 _NAMES = {number: name for number, name in enumerate(_FIRST, 1) if name != "."}
 _NAMES |= dict(
     enumerate(
-        ["ERESTARTSYS", "ERESTARTNOINTR", "ERESTARTNOHAND", "ENOIOCTLCMD", "ERESTART_RESTARTBLOCK", "EPROBE_DEFER"], 512
+        [
+            "ERESTARTSYS",
+            "ERESTARTNOINTR",
+            "ERESTARTNOHAND",
+            "ENOIOCTLCMD",
+            "ERESTART_RESTARTBLOCK",
+            "EPROBE_DEFER",
+            "EOPENSTALE",
+            "ENOPARAM",
+        ],
+        512,
     )
 )
 _NAMES |= dict(
