@@ -158,8 +158,8 @@ def _names(long_size: int, page_size: int) -> dict[str, CType]:
         "void": CType("void", 0),
         "bool": CType("bool", 1),
         "_Bool": CType("bool", 1),
-        # char is unsigned in every kernel since 6.2 (commit 3bc753c06dd0); before that on arm, arm64, ppc and s390
-        "char": CType("int", 1, True, name="char"),
+        # unsigned on every architecture since 6.2: the kernel is built with -funsigned-char (commit 3bc753c06dd0)
+        "char": CType("int", 1, False, name="char"),
     }
     for name, (size, signed) in _FIXED.items():
         names[name] = CType("int", size, signed)

@@ -132,7 +132,7 @@ def index(ev: Context, of: Value, at: Int) -> Value:
         if at.const is not None:
             return Int(ev.types.char, raw[at.const] if 0 <= at.const < len(raw) else 0)
         position = f"np.clip({integers.array(at)}.astype(i8), 0, {len(raw) - 1})"
-        return Int(ev.types.char, None, ev.code.let(f"np.frombuffer({table}, i1)[{position}]"))
+        return Int(ev.types.char, None, ev.code.let(f"np.frombuffer({table}, u1)[{position}]"))
     if isinstance(of, Table) and at.const is None:
         items = [as_text(ev, ev.value(item)).const for item in of.items.items]
         names = ev.code.bind(tuple(items), "strings")

@@ -44,6 +44,12 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
     ('"%d", 1 << REC->a', {"int a": 99}, "0"),
     ('"%lx", 1UL << 40', {}, "10000000000"),
     ('"%d", (u8)REC->a', {"int a": 0x1FF}, "255"),
+    ('"%d %d", (char)REC->a, (signed char)REC->a', {"int a": 0x1FF}, "255 -1"),
+    ('"%d %d", *(char *)REC->raw, (char)REC->raw[0] < 0', {"u8 raw[2]": [0x80, 1]}, "128 0"),
+    ('"%d %d", "é"[REC->a], "é"[1]', {"int a": 0}, "195 169"),
+    ('"%d %d", __get_str(s)[0], ((char *)__get_dynamic_array(s))[0]', {"__data_loc char[] s": b"\xfe\0"}, "254 254"),
+    # of a field its own attribute decides
+    ('"%d %d", REC->a, REC->b[0]', {"char a": -1, "char b[2]": b"\xff"}, "-1 -1"),
     ('"%d", (s8)REC->a', {"int a": 0x1FF}, "-1"),
     ('"%d", (bool)REC->a', {"int a": 256}, "1"),
     ('"%llu", (unsigned long long)REC->a', {"int a": -1}, "18446744073709551615"),
