@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from functools import lru_cache
+from itertools import islice
 
 from rbdump.events.printfmt import nodes as n
 from rbdump.events.printfmt.ctype import CType, TypeTable
@@ -25,6 +26,9 @@ _PRECEDENCE = {
 _MAX_DEPTH = 150
 KEPT_LENGTH = 8 << 10
 """Characters of a print fmt whose syntax tree is kept: a tree takes fifty times the memory. Kernels have up to 7500."""
+_TEMPLATE_END = re.compile(r'"(?=\s*(?:,|$))')
+_ENDS = 32
+"""So many quotes are tried as the end of a template: each costs to parse what follows."""
 _PREFIX_WORDS = frozenset({"sizeof", "__extension__"})
 _CLOSERS = frozenset({",", "}", ")", "]"})
 
@@ -234,7 +238,7 @@ class Parser(DeclarationParser):
 
 def parse_print_fmt(text: str, types: TypeTable) -> tuple[str, tuple[n.Node, ...]]:
     """The template and the arguments of a print fmt. Raises UnsupportedPrintFmt."""
-    return parse_once(text, types) if len(text) <= KEPT_LENGTH else _parse_any(text, types)
+    return parse_once(text, types) if len(text) <= KEPT_LENGTH else _parse(text, types)
 
 
 @lru_cache(256)
@@ -242,20 +246,16 @@ def parse_once(text: str, types: TypeTable) -> tuple[str, tuple[n.Node, ...]]:
     """`parse_print_fmt` for a text of at most `KEPT_LENGTH`: events of one class have the same, and ``--jobs`` parses
     before it compiles.
     """
-    return _parse_any(text, types)
-
-
-def _parse_any(text: str, types: TypeTable) -> tuple[str, tuple[n.Node, ...]]:
     try:
         return _parse(text, types)
     except UnsupportedPrintFmt:
-        # Files of old kernels hold the template as it is in memory, quotes in it not escaped: it ends at a later quote.
-        for end in re.finditer(r'"\s*(?=,|$)', text[1:]):
-            inner = text[1 : end.start() + 1]
+        # TP_printk() puts quotes around the template as it is in memory: quotes in it are not escaped, and it ends at a
+        # later one. Events made at run time, such as kprobes, have theirs escaped.
+        for end in islice(_TEMPLATE_END.finditer(text, 1), _ENDS):
+            inner = text[1 : end.start()]
             if text.startswith('"') and '"' in inner:
                 with suppress(UnsupportedPrintFmt):
-                    rest = text[end.end() + 1 :]
-                    return inner, _parse(f'""{rest}', types)[1]
+                    return inner, _parse(f'""{text[end.start() + 1 :]}', types)[1]
         raise
 
 

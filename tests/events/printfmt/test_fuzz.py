@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -159,6 +160,14 @@ def test_an_expression_that_doubles_is_given_up(expression: str) -> None:
 def test_an_expression_nested_too_deeply(expression: str) -> None:
     with pytest.raises(UnsupportedPrintFmt, match="nested"):
         render(f'"%d", {expression}', {"int i": 1})
+
+
+@pytest.mark.parametrize("text", ['"' + 'a", b" ' * 1000, '"%d' + '", "' * 1400])
+def test_quotes_without_end_cost_little(text: str) -> None:
+    begin = time.process_time()
+    with pytest.raises(UnsupportedPrintFmt):
+        render(text, {"char s[4]": b"x"})
+    assert time.process_time() - begin < 1
 
 
 @pytest.mark.parametrize("of", ["REC->s + 100", "REC->s + 8", "REC->s - 100", "REC->b[4]", "&REC->b[-50]"])

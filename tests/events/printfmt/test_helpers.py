@@ -162,8 +162,11 @@ def test_a_record_too_short_for_its_fields_says_so() -> None:
     assert render_(entries.rows(memory)) == ["ev: 8\n", "ev: (record too short)\n"]
 
 
-def test_templates_of_old_files_whose_quotes_are_not_escaped() -> None:
-    assert render('"name="%s" n=%d", REC->s, REC->n', {"char s[4]": b"x", "int n": 1}) == 'name="x" n=1'
+def test_quotes_in_a_template_are_not_escaped() -> None:
+    fields = {"char s[4]": b"x", "int n": 1}
+    assert render('""%s" (%d)", REC->s, REC->n', fields) == '"x" (1)'
+    assert render('"a="%s", b="%s", n=%d", REC->s, REC->n ? "q\\", " : "", REC->n', fields) == 'a="x", b="q", ", n=1'
+    assert render('"n="%d"", REC->n', fields) == 'n="1"'
 
 
 def test_arrays_of_the_kernel_that_are_protocol() -> None:
