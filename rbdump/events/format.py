@@ -2,8 +2,8 @@
 """Event formats: what a tracefs `format` file says of an event, and the grammar of such files.
 
 The files are written by f_show() of kernel/trace/trace_events.c, the two headers by ring_buffer_print_page_header()
-and ring_buffer_print_entry_header() of kernel/trace/ring_buffer.c. Files of old kernels (3.4 and later), files
-whose print fmt spans lines or is missing, and files whose tabs became blanks are read as well.
+and ring_buffer_print_entry_header() of kernel/trace/ring_buffer.c. Files whose print fmt spans lines or is missing, and
+files whose tabs became blanks, are read as well.
 """
 
 from __future__ import annotations

@@ -14,11 +14,11 @@ from rbdump.events.format import EventFormat, Field
 from rbdump.events.printfmt import functions, integers, memory, statements
 from rbdump.events.printfmt import nodes as n
 from rbdump.events.printfmt.context import Context, Tables
-from rbdump.events.printfmt.ctype import CType, TypeTable, common_type, promoted, wrap
+from rbdump.events.printfmt.ctype import CType, TypeTable, common_type, wrap
 from rbdump.events.printfmt.enumerators import ENUMERATORS, KERNEL_STRINGS
 from rbdump.events.printfmt.nodes import UnsupportedPrintFmt
 from rbdump.events.printfmt.pages import frame_of
-from rbdump.events.printfmt.values import Code, Int, Mem, Seq, Table, Text, Value
+from rbdump.events.printfmt.values import Code, Int, Mem, Table, Text, Value
 from rbdump.events.variables import JIFFIES, PAGE_BASE, PAGE_SIZE
 
 __all__ = ["Evaluator"]
@@ -117,9 +117,7 @@ class Evaluator(Context):
         if isinstance(value, Mem):
             size = value.avail if isinstance(value.avail, int) else 0
             return CType("array", size, target=value.elem)
-        if isinstance(value, Table):
-            return CType("array", 16 * len(value.items.items), target=CType("struct", 16))
-        return CType("pointer", self.types.long_size)
+        return CType("array", 16 * len(value.items.items), target=CType("struct", 16))
 
     # leaves
 
@@ -137,10 +135,8 @@ class Evaluator(Context):
         local = self.locals.get(name)
         if local is not None:
             return Table(local) if isinstance(local, n.InitList) else self.value(local)
-        if name in n.RECORD:
+        if name == n.RECORD:
             return Mem(self.types.void, 0, self.code.let("rows.length", "n"), "the record")
-        if name in ("p", "s", "seq"):
-            return Seq()
         if name == "ret":
             # the variable of the kernel's output function itself, which holds TRACE_TYPE_HANDLED when it prints
             return Int(self.types.int, 1)
@@ -167,13 +163,9 @@ class Evaluator(Context):
 
     def _member(self, node: n.Node) -> Value:
         assert isinstance(node, n.Member)
-        if isinstance(node.of, n.Cast) and isinstance(node.of.of, n.InitList):
-            for item in node.of.of.items:  # ((ktime_t) { .tv64 = x }).tv64
-                if isinstance(item, n.Designated) and item.name == node.name:
-                    return self.value(item.of)
         if node.of == n.Member(n.Ident("REC"), "ent"):  # struct trace_entry
             return memory.field_value(self, self.field(f"common_{node.name}"))
-        if not (isinstance(node.of, n.Ident) and node.of.name in n.RECORD):
+        if not (isinstance(node.of, n.Ident) and node.of.name == n.RECORD):
             raise UnsupportedPrintFmt(f"the layout of the structure that has the member {node.name!r} is not known")
         return memory.field_value(self, self.field(node.name))
 
@@ -308,10 +300,6 @@ class Evaluator(Context):
         finally:
             self.locals = outer
 
-    def promoted(self, value: Int) -> Int:
-        """After the integer promotions."""
-        return integers.convert(self.code, value, promoted(value.type))
-
 
 def describe(value: Value) -> str:
     """A value in words, for the reason of an UnsupportedPrintFmt."""
@@ -319,9 +307,7 @@ def describe(value: Value) -> str:
         return "a string"
     if isinstance(value, Mem):
         return f"the address of {value.name or 'a part of the record'}"
-    if isinstance(value, Table):
-        return "a table"
-    return "an integer" if isinstance(value, Int) else "the output"
+    return "a table" if isinstance(value, Table) else "an integer"
 
 
 _DISPATCH: dict[type, Callable[[Evaluator, n.Node], Value]] = {

@@ -12,7 +12,7 @@ from rbdump.events.printfmt import nodes as n
 from rbdump.events.printfmt.context import Context
 from rbdump.events.printfmt.ctype import CType, wrap
 from rbdump.events.printfmt.nodes import UnsupportedPrintFmt
-from rbdump.events.printfmt.values import Int, Mem, Seq, Table, Text, Value
+from rbdump.events.printfmt.values import Int, Mem, Table, Text, Value
 from rbdump.events.strings import text_of
 from rbdump.memo import Memo
 
@@ -85,7 +85,6 @@ def _read_pairs(ev: Context, nodes: Nodes, to: CType) -> list[tuple[int, str]]:
 def _flags(bits: int) -> Callable[[Context, Nodes], Value]:
     def handler(ev: Context, args: Nodes) -> Value:
         to = ev.types.u64 if bits == 64 else ev.types.ulong
-        args = _without_seq(ev, args)
         delimiter = ev.value(args[1])
         separator = delimiter.const if isinstance(delimiter, Text) else "" if isinstance(delimiter, Int) else None
         if separator is None:
@@ -100,7 +99,6 @@ def _flags(bits: int) -> Callable[[Context, Nodes], Value]:
 def _symbolic(bits: int) -> Callable[[Context, Nodes], Value]:
     def handler(ev: Context, args: Nodes) -> Value:
         to = ev.types.u64 if bits == 64 else ev.types.ulong
-        args = _without_seq(ev, args)
         names: dict[int, str] = {}
         for value, name in _pairs(ev, args[1:], to):
             names.setdefault(value, name)
@@ -108,11 +106,6 @@ def _symbolic(bits: int) -> Callable[[Context, Nodes], Value]:
         return map_ints(ev, value_, lambda v: names.get(v) or f"{v:#x}", "names")
 
     return handler
-
-
-def _without_seq(ev: Context, args: Nodes) -> Nodes:
-    """Old kernels pass the trace_seq itself: ftrace_print_flags_seq(p, ...)."""
-    return args[1:] if isinstance(args[0], n.Ident) and isinstance(ev.value(args[0]), Seq) else args
 
 
 def _memory(ev: Context, node: n.Node) -> Mem:
@@ -129,7 +122,6 @@ def _map_blobs(ev: Context, blobs: str, function: Callable[[bytes], str], name: 
 
 def _hex(separator: str) -> Callable[[Context, Nodes], Value]:
     def handler(ev: Context, args: Nodes) -> Value:
-        args = _without_seq(ev, args)
         blobs = memory.blob(ev, _memory(ev, args[0]), _c_int(ev, args[1]))
         return _map_blobs(ev, blobs, lambda b: b.hex(separator) if separator else b.hex(), "hex")
 
@@ -141,7 +133,6 @@ def _c_int(ev: Context, node: n.Node) -> Int:
 
 
 def _array(ev: Context, args: Nodes) -> Value:
-    args = _without_seq(ev, args)
     size = ev.constant(args[2])
     count = integers.binary(ev.code, "*", _c_int(ev, args[1]), Int(ev.types.s64, size), ev.types)
     blobs = memory.blob(ev, _memory(ev, args[0]), count)
@@ -205,33 +196,29 @@ def _dynamic_length(ev: Context, args: Nodes) -> Value:
     return memory.dynamic(ev, name_of(args[0]))[1]
 
 
-def _scsi_cdb(ev: Context, args: Nodes) -> Value:
-    args = _without_seq(ev, args)
-    blobs = memory.blob(ev, _memory(ev, args[0]), _c_int(ev, args[1]))
-    return _map_blobs(ev, blobs, decoders.scsi_cdb, "cdb")
+def _seq_blob(function: Callable[[bytes], str], name: str) -> Callable[[Context, Nodes], Value]:
+    """A function of the trace_seq it prints to, of bytes and of their number."""
+
+    def handler(ev: Context, args: Nodes) -> Value:
+        blobs = memory.blob(ev, _memory(ev, args[1]), _c_int(ev, args[2]))
+        return _map_blobs(ev, blobs, function, name)
+
+    return handler
 
 
 def _disk_name(ev: Context, args: Nodes) -> Value:
-    name = memory.as_text(ev, ev.value(_without_seq(ev, args)[0]))
+    """nvme_trace_disk_name(), whose first argument is the trace_seq it prints to."""
+    name = memory.as_text(ev, ev.value(args[1]))
     items = memory.items_of(ev, name)
     return Text(None, ev.code.let(f"[f'disk={{x}}, ' if x else '' for x in {items}]", "s"))
-
-
-def _untrusted(ev: Context, args: Nodes) -> Value:
-    args = _without_seq(ev, args)
-    blobs = memory.blob(ev, _memory(ev, args[0]), _c_int(ev, args[1]))
-    return _map_blobs(ev, blobs, text.untrusted, "untrusted")
 
 
 _HANDLERS: dict[str, Callable[[Context, Nodes], Value]] = {
     "__print_flags": _flags(0),
     "__print_flags_u64": _flags(64),
-    "ftrace_print_flags_seq": _flags(0),
     "__print_symbolic": _symbolic(0),
     "__print_symbolic_u64": _symbolic(64),
-    "ftrace_print_symbols_seq": _symbolic(0),
     "__print_hex": _hex(" "),
-    "ftrace_print_hex_seq": _hex(" "),
     "__print_hex_str": _hex(""),
     "__print_array": _array,
     "__print_dynamic_array": _print_dynamic_array,
@@ -252,7 +239,7 @@ _HANDLERS: dict[str, Callable[[Context, Nodes], Value]] = {
     "__get_rel_cpumask": _bitmask,
     "__get_stacktrace": _stacktrace,
     "__print_stacktrace": _stacktrace,
-    "scsi_trace_parse_cdb": _scsi_cdb,
+    "scsi_trace_parse_cdb": _seq_blob(decoders.scsi_cdb, "cdb"),
     "nvme_trace_disk_name": _disk_name,
-    "__trace_print_untrusted_str": _untrusted,
+    "__trace_print_untrusted_str": _seq_blob(text.untrusted, "untrusted"),
 }

@@ -55,7 +55,7 @@ def field_value(ev: Context, field: Field) -> Value:
     if field.is_dynamic:
         return Int(ev.types.unsigned, None, ev.code.let(f"rows.integers({field.offset}, 4, signed=False)"))
     of = field_type(ev, field)
-    if not field.size:  # a flexible array takes the rest of the record; old files write it without brackets
+    if not field.size:  # a flexible array takes the rest of the record
         return Mem(of.target or of, field.offset, ev.code.let(f"rows.length - {field.offset}", "a"), field.name)
     if of.kind == "array":
         assert of.target is not None

@@ -17,7 +17,6 @@ __all__ = [
     "Comma",
     "Cond",
     "Declare",
-    "Designated",
     "Evaluate",
     "Ident",
     "If",
@@ -37,8 +36,8 @@ __all__ = [
 ]
 
 
-RECORD = ("REC", "__entry", "field")
-"""What the record is called in print fmts: as files show it, in the kernel's macros, in its structures."""
+RECORD = "REC"
+"""What the record is called in print fmts."""
 
 
 class UnsupportedPrintFmt(SourceError):
@@ -152,14 +151,6 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Designated:
-    """``.name = of`` in a brace list."""
-
-    name: str
-    of: Node
-
-
-@dataclass(frozen=True, slots=True)
 class InitList:
     """``{ a, b }`` of a flag table or an array."""
 
@@ -225,7 +216,6 @@ Node = (
     | Sizeof
     | Call
     | InitList
-    | Designated
     | StatementExpr
     | TypeName
 )

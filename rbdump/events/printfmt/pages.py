@@ -47,7 +47,7 @@ def _is_fixed(node: n.Node) -> bool:
         if id(of) in seen:
             continue
         seen.add(id(of))
-        if (isinstance(of, n.Ident) and of.name in RECORD) or (isinstance(of, n.Call) and of.name.startswith("__get_")):
+        if (isinstance(of, n.Ident) and of.name == RECORD) or (isinstance(of, n.Call) and of.name.startswith("__get_")):
             return False
         if isinstance(of, tuple):
             left += of

@@ -162,12 +162,7 @@ class Parser(DeclarationParser):
         self.expect("{")
         items: list[n.Node] = []
         while not self.accept("}"):
-            if self.accept("."):
-                name = self.name()
-                self.expect("=")
-                items.append(n.Designated(name, self.assignment()))
-            else:
-                items.append(self.braces() if self.ahead("{") else self.assignment())
+            items.append(self.braces() if self.ahead("{") else self.assignment())
             if not self.accept(","):
                 self.expect("}")
                 break

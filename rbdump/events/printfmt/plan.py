@@ -48,11 +48,11 @@ def _fields_of(node: object, found: set[str]) -> bool:
     """Collect the fields that an expression reads; False when it reads more of the record than fixed fields."""
     if type(node) in _CONSTANT:
         return True
-    if isinstance(node, n.Member) and isinstance(node.of, n.Ident) and node.of.name in n.RECORD:
+    if isinstance(node, n.Member) and isinstance(node.of, n.Ident) and node.of.name == n.RECORD:
         found.add(node.name)
         return True
     if isinstance(node, n.Ident):
-        return node.name not in n.RECORD
+        return node.name != n.RECORD
     if isinstance(node, n.Call) and node.name.startswith(_DYNAMIC):
         return False
     if isinstance(node, n.Call) and node.name.startswith("__event_in_"):

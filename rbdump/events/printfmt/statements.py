@@ -44,7 +44,7 @@ def _substitute(node: Any, known: Locals, step: Step) -> Any:
 
 
 _NODES = (
-    n.Member, n.Index, n.Unary, n.Binary, n.Cond, n.Comma, n.Cast, n.Sizeof, n.Call, n.InitList, n.Designated,
+    n.Member, n.Index, n.Unary, n.Binary, n.Cond, n.Comma, n.Cast, n.Sizeof, n.Call, n.InitList,
     n.StatementExpr, n.TypeName, n.Evaluate, n.Declare, n.If, n.Switch,
 )  # fmt: skip
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from rbdump.events.printfmt.ctype import CType
 from rbdump.events.printfmt.nodes import InitList
 
-__all__ = ["Code", "Int", "Mem", "Seq", "Table", "Text", "Value"]
+__all__ = ["Code", "Int", "Mem", "Table", "Text", "Value"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +54,7 @@ class Table:
     items: InitList
 
 
-@dataclass(frozen=True, slots=True)
-class Seq:
-    """The trace_seq that helper macros print to; it has no value of its own."""
-
-
-Value = Int | Text | Mem | Table | Seq
+Value = Int | Text | Mem | Table
 
 
 class Code:

@@ -144,13 +144,8 @@ def test_fields_of_the_same_name_and_arrays_that_files_misplace() -> None:
     text = '\nprint fmt: "%u %u %u %u %d", REC->first, REC->nid[0], REC->nid[1], REC->nid[2], REC->depth\n'
     event = Event('""', {"u32 a[5]": [1, 2, 3, 4, 5]})
     rows = event.rows([{"u32 a[5]": [1, 2, 3, 4, 5]}])
-    for at, depth in ((24, 24), (12, 16)):  # offsetof(nid[3]) before 5.9, sizes added up since then
-        lines = (
-            f"\tfield:u32 nid[3];\toffset:{at};\tsize:4;\tsigned:0;\n"
-            f"\tfield:int depth;\toffset:{depth};\tsize:4;\tsigned:1;\n"
-        )
-        render_ = compile_print_fmt(parse_format(head + lines + text), event.facts())
-        assert render_(rows) == ["ev: 1 2 3 4 5\n"]
+    lines = "\tfield:u32 nid[3];\toffset:12;\tsize:4;\tsigned:0;\n\tfield:int depth;\toffset:16;\tsize:4;\tsigned:1;\n"
+    assert compile_print_fmt(parse_format(head + lines + text), event.facts())(rows) == ["ev: 1 2 3 4 5\n"]
 
 
 def test_a_record_too_short_for_its_fields_says_so() -> None:
