@@ -57,9 +57,6 @@ class Catalog:
         self._formats[event_id] = found
         return found
 
-    def __contains__(self, event_id: int) -> bool:
-        return self.get(event_id) is not None
-
     def names(self) -> dict[tuple[str, str], int]:
         """Event id by (system, name), over all sources; nothing is parsed."""
         return self._ids

@@ -80,16 +80,12 @@ class EventFormat:
     """Without the common fields, in definition order."""
     print_fmt: str
     """The text behind ``print fmt: ``; empty when the file has none."""
-    origin: str = ""
-    """Where the format was found, for people: a path, an image, ``built in``."""
 
 
 @dataclass(frozen=True, slots=True)
 class HeaderPage:
-    """``events/header_page``: where a sub-buffer keeps its time stamp, its commit word and its records."""
+    """``events/header_page``: the word size, and where a sub-buffer keeps its records."""
 
-    timestamp_offset: int
-    commit_offset: int
     commit_size: int
     """sizeof(local_t), which is sizeof(long)."""
     data_offset: int
@@ -175,7 +171,8 @@ def parse_format(
     """The event that a tracefs ``format`` file describes.
 
     ``system`` and ``name`` are the folders it lay in (the text holds only the name; the folder's wins, since the
-    kernel looks events up by it), ``long_size`` the bytes of an ``unsigned long`` where it was written.
+    kernel looks events up by it), ``origin`` is where the text was found, for errors, ``long_size`` the bytes of an
+    ``unsigned long`` where it was written.
     FormatError when the text is no format file.
     """
     what = f"format of {system}:{name}" if system and name else f"format of {name}" if name else "format file"
@@ -209,7 +206,6 @@ def parse_format(
         tuple(common),
         tuple(fields),
         print_fmt.removeprefix(" ").rstrip("\n"),
-        origin,
     )
 
 
@@ -222,7 +218,7 @@ def parse_header_page(text: str, origin: str = "header_page") -> HeaderPage:
     commit, data = found["commit"], found["data"]
     if commit.size not in (4, 8):
         raise FormatError(f"{origin}: the commit word has {commit.size} bytes, neither 4 nor 8")
-    return HeaderPage(found["timestamp"].offset, commit.offset, commit.size, data.offset, data.size)
+    return HeaderPage(commit.size, data.offset, data.size)
 
 
 _HEADER_EVENT = re.compile(

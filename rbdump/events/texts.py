@@ -111,8 +111,3 @@ class FormatTexts(Mapping[int, EventFormat]):
     def name_of(self, event_id: int) -> tuple[str, str]:
         """(system, name) of an id, nothing parsed. KeyError when there is none."""
         return self._texts[event_id][:2]
-
-    def text_of(self, event_id: int) -> str:
-        """The text as the source spells it. KeyError when there is none."""
-        text = self._texts[event_id][2]
-        return text.decode("utf-8", "surrogateescape") if isinstance(text, bytes) else text

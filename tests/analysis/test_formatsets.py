@@ -290,7 +290,7 @@ def test_images_of_whole_kernels(run: Run, tmp_path: Path) -> None:
     assert len(written.names()) == len(listed)
     common = [event_id for event_id in own if event_id in written]
     assert len(common) > 50
-    assert all(own.text_of(event_id) == written.text_of(event_id) for event_id in common)
+    assert all(own[event_id] == written[event_id] for event_id in common)
 
 
 def test_a_copy_of_another_word_size_is_wrong_even_if_its_formats_fit(run: Run, samples: Path, tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def inferred(records: list[bytes], missing: tuple[str, ...] = ()) -> tuple[list[
 def test_module_events_get_the_ids_behind_the_kernels_own() -> None:
     (texts,), findings = inferred([record(NEXT_ID, 12), record(NEXT_ID + 1, 20)])
     assert {event_id: texts[event_id].name for event_id in texts} == {NEXT_ID: "first", NEXT_ID + 1: "second"}
-    assert texts[NEXT_ID].origin == INFERRED + "folder"
+    assert texts.origin == INFERRED + "folder"
     said = [finding for finding in findings if finding.code == "module-ids-inferred"]
     assert len(said) == 1
 

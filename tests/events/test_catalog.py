@@ -30,13 +30,11 @@ def test_the_first_source_that_has_an_id_decides() -> None:
     both = catalog()
     switch = both.get(300)
     assert switch is not None
-    assert (switch.name, switch.origin) == ("sched_switch", "copy.tar")
-    assert both.get(302) is not None
+    assert switch.name == "sched_switch"
     entry = both.get(302)
     assert entry is not None
     assert entry.name == "entry"
-    assert 330 in both
-    assert 331 not in both
+    assert sorted(both.parsed([300, 330, 331])) == [300, 330]
 
 
 def test_names() -> None:
@@ -49,7 +47,7 @@ def test_names() -> None:
     assert both.by_name("sched:nothing") is None
     own = both.by_name("ftrace:function")
     assert own is not None
-    assert (own.id, own.origin) == (1, "built in")
+    assert own.id == 1
 
 
 def test_trap_11_the_same_id_is_another_event_in_another_source() -> None:
@@ -99,4 +97,4 @@ def test_texts_take_an_id_once() -> None:
     texts = source("x", ("a", "b", 25))
     assert not texts.add("a", "again", text("again", 25))
     assert not texts.add("a", "none", "no id")
-    assert texts.text_of(25) == text("b", 25)
+    assert texts[25].name == "b"

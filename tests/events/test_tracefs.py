@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from rbdump.decompress import zstd
 from rbdump.errors import SourceError
-from rbdump.events.format import FormatError
+from rbdump.events.format import FormatError, parse_format
 from rbdump.events.tracefs import (
     load_tracefs,
     parse_clock,
@@ -84,7 +84,9 @@ def check_all(path: str) -> None:
     assert tracefs.formats[300].system == "sched"
     assert tracefs.formats.names() == {("sched", "sched_switch"): 300, ("ftrace", "function"): 1}
     assert tracefs.formats.name_of(1) == ("ftrace", "function")
-    assert tracefs.formats.text_of(1).encode() == format_text("function", 1)
+    assert tracefs.formats[1] == parse_format(
+        format_text("function", 1).decode(), "ftrace", long_size=tracefs.long_size
+    )
     assert tracefs.printk_formats == {0xC0001000: 'one\ttwo\n"x" \\ y', 0xC0002000: ""}
     assert tracefs.saved_cmdlines == {1: "init", 22: "kworker/0:0 x", -5: "odd"}
     assert tracefs.eprobes == {("eprobes", "sw"): "sched.sched_switch"}
