@@ -43,7 +43,6 @@ class FakeImage:
     btf: bytes | None
     abi: Abi
     machine: str
-    sha256: str = "0" * 64
     path: str = "vmlinux"
 
     def addr(self, name: str) -> int | None:

@@ -23,7 +23,6 @@ SectionSpec = tuple[str, int, int, bytes, int, int, int]
 SECTIONS = {
     "ftrace_events": "_ftrace_events",
     "ftrace_eval_maps": "_ftrace_eval_map",
-    "__trace_bprintk_fmt": "__trace_printk_fmt",
 }
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 __all__ = ["ImageCache"]
 
-_FORMAT = 3
+_FORMAT = 4
 """Raise it when anything that is stored changes its meaning, or was wrong."""
 _MAGIC = b"rbdump\x00\x01"
 _HEADER = len(_MAGIC) + 12

@@ -34,7 +34,7 @@ Octets = npt.NDArray[np.uint8]
 
 _RELEASE = re.compile(r"Linux version (\S+)")
 _BTF_MAGIC = {"little": b"\x9f\xeb\x01\x00", "big": b"\xeb\x9f\x01\x00"}
-_FACTS = {"byteorder", "long_size", "machine", "release", "text_base", "wrapping", "has_symtab", "base"}
+_FACTS = {"byteorder", "long_size", "machine", "release", "text_base", "has_symtab", "base"}
 _BIG_ENDIAN = ("s390x",)
 _NARROW = ("arm", "i386")
 
@@ -42,10 +42,8 @@ _NARROW = ("arm", "i386")
 class KernelImage:
     """One kernel image. Everything that needs its contents is read when it is asked for."""
 
-    def __init__(self, path: str, raw: Octets, cache: ImageCache, sha256: str) -> None:
+    def __init__(self, path: str, raw: Octets, cache: ImageCache) -> None:
         self.path = path
-        self.sha256 = sha256
-        """Of the file as it is, in hex."""
         self.cache = cache
         """For what else is derived from this image: ``load(name)`` and ``store(name, bytes)``."""
         self._raw: Octets | None = raw
@@ -79,11 +77,6 @@ class KernelImage:
     def text_base(self) -> int:
         """Link address of ``_text`` (of ``_stext`` where nothing tells it)."""
         return int(self._facts["text_base"])
-
-    @property
-    def wrapping(self) -> tuple[str, ...]:
-        """What the kernel was wrapped in, outermost first: ``bzImage``, ``zstd``."""
-        return tuple(self._facts["wrapping"])
 
     @property
     def symbols(self) -> SymbolData:
@@ -174,7 +167,6 @@ class KernelImage:
             "machine": machine,
             "release": self._find_release(payload.data),
             "text_base": text,
-            "wrapping": list(payload.wrapping),
             "has_symtab": has_symtab,
             "base": self._memory.segments[0].addr if self._memory.segments else 0,
         }
@@ -260,7 +252,7 @@ def load_image(path: str, *, cache: bool = True) -> KernelImage:
     """
     raw = map_source(path)
     digest = hashlib.sha256(raw.data).hexdigest()
-    return KernelImage(path, raw, ImageCache(digest, enabled=cache), digest)
+    return KernelImage(path, raw, ImageCache(digest, enabled=cache))
 
 
 def _embedded_symbols(segments: tuple[Segment, ...], abis: tuple[Abi, ...]) -> tuple[SymbolData, Abi] | None:

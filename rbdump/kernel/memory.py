@@ -70,8 +70,8 @@ class ImageMemory:
             piece += bytes(min(cleared, size - len(piece)))
         return piece
 
-    def cstring(self, addr: int, limit: int = _MAX_STRING) -> str | None:
-        """The NUL-terminated string at ``addr``; None outside the image or when no NUL comes within ``limit`` bytes."""
+    def cstring(self, addr: int) -> str | None:
+        """The NUL-terminated string at ``addr``; None outside the image or without a NUL in `_MAX_STRING` bytes."""
         found = self._at(addr)
         if found is None:
             return None
@@ -84,9 +84,9 @@ class ImageMemory:
                 return piece[:end].decode("utf-8", "replace")
             if len(piece) < step and segment.zeros:
                 return piece.decode("utf-8", "replace")
-            if len(piece) < step or step >= limit:
+            if len(piece) < step or step >= _MAX_STRING:
                 return None
-            step = min(step * 8, limit)
+            step = min(step * 8, _MAX_STRING)
 
     def array(self, addr: int, count: int, size: int) -> npt.NDArray[Any]:
         """``count`` integers of ``size`` bytes in native order; fewer where the image ends."""

@@ -36,7 +36,7 @@ print fmt: "value=%u", REC->value
 
 
 def event(name: str, size: int) -> ModuleEvent:
-    return ModuleEvent(ImageEvent("toy", name, -1, TEXT.format(name=name), "toy"), size, 4)
+    return ModuleEvent(ImageEvent("toy", name, -1, TEXT.format(name=name)), size, 4)
 
 
 def record(event_id: int, size: int) -> bytes:
@@ -49,7 +49,7 @@ def inferred(records: list[bytes], missing: tuple[str, ...] = ()) -> tuple[list[
     memory = Memory(region.data, region.abi)
     entries, _ = gather_entries(walk_region(region), memory)
     symbols = SymbolData(np.empty(0, np.uint64), Names.from_list([]), np.empty(0, np.uint8), "module")
-    toy = KernelModule("toy", "toy.ko", 0, 0, symbols, (event("first", 12), event("second", 20)), ())
+    toy = KernelModule("toy", symbols, (event("first", 12), event("second", 20)))
     placed = SimpleNamespace(modules=LoadedModules((toy,), missing))
     formats = SimpleNamespace(next_id=NEXT_ID)
     findings: list[Finding] = []

@@ -29,7 +29,7 @@ from rbdump.kernel.types.typeinfo import TypeSource
 __all__ = ["ImageEvent", "ImageFormats", "image_formats", "read_formats"]
 
 MAX_EVENT_ID = 65535
-CACHE_NAME = "formats-2.json"
+CACHE_NAME = "formats-3.json"
 """Raise the number with every change of what `ImageFormats.to_bytes` says."""
 NAME = re.compile(r'"(?:[^"\\]|\\.)*"|(?:->|\.)\s*\w+|__get_\w+\(\s*\w+|\b([A-Za-z_]\w*)\b(?!\s*\()', re.DOTALL)
 
@@ -44,8 +44,6 @@ class ImageEvent:
     """As the booting kernel assigns it; -1 for a module's event, whose id depends on the order of loading."""
     text: str
     """The tracefs ``format`` file."""
-    module: str = ""
-    """The module that defines it; empty for the kernel itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +56,6 @@ class ImageFormats:
     """Link-time address -> string: trace_printk() formats and tracepoint strings."""
     next_id: int
     """The id that the first event of a module or a dynamic event gets."""
-    syscalls: dict[int, str]
-    """System call number -> ``sys_openat``."""
     constants: dict[str, int] = field(default_factory=dict)
     """Enumeration constants that print fmts name and the kernel leaves unresolved, by name."""
     findings: list[Finding] = field(default_factory=list)
@@ -71,7 +67,6 @@ class ImageFormats:
                 "events": [[event.system, event.name, event.id, event.text] for event in self.events],
                 "printk_formats": list(self.printk_formats.items()),
                 "next_id": self.next_id,
-                "syscalls": list(self.syscalls.items()),
                 "constants": self.constants,
                 "findings": [[str(item.severity), item.code, item.message] for item in self.findings],
             }
@@ -89,7 +84,6 @@ class ImageFormats:
                 [ImageEvent(*event) for event in stored["events"]],
                 dict(stored["printk_formats"]),
                 stored["next_id"],
-                dict(stored["syscalls"]),
                 stored["constants"],
                 [Finding(Severity(severity), code, message) for severity, code, message in stored["findings"]],
             )
@@ -161,9 +155,8 @@ def read_formats(memory: Memory, types: TypeSource, machine: str) -> ImageFormat
             f"none of the {len(pointers)} entries at __start_ftrace_events is an event: the symbols or the types are "
             "not this image's"
         )
-    numbers = {number: entry.name for number, entry in syscalls.by_number.items()}
     constants = _constants(events, types)
-    return ImageFormats(events, read_printk_formats(memory), next_id, numbers, constants, findings)
+    return ImageFormats(events, read_printk_formats(memory), next_id, constants, findings)
 
 
 def _events(

@@ -47,8 +47,6 @@ class InferredIds:
 
     events: dict[int, ImageEvent]
     """Id -> event, the id filled in. All of them are inferences, to be marked as such wherever they are shown."""
-    candidates: dict[int, tuple[str, ...]] = field(default_factory=dict)
-    """Ids that stay open -> ``system:name`` of the events that they may be; empty: none of a known module."""
     findings: list[Finding] = field(default_factory=list)
 
 
@@ -74,7 +72,7 @@ def infer_module_ids(
     bases = _by_order(with_events, first_id, fits) if complete else None
     how = "the order of loading"
     if bases is None and len(unknown) > MAX_UNKNOWN:
-        return InferredIds({}, {}, [_too_many(len(unknown))])
+        return InferredIds({}, [_too_many(len(unknown))])
     if bases is None:
         how = "the shape of their records"
         bases = _by_shape(with_events, first_id, fits)
@@ -84,8 +82,7 @@ def infer_module_ids(
             for index, event in enumerate(module.events):
                 placed[base + index] = _with_id(event.event, base + index)
     still_open = [event.id for event in unknown if event.id not in placed]
-    candidates = {event_id: _candidates(event_id, with_events, fits) for event_id in still_open}
-    return InferredIds(placed, candidates, _report(placed, candidates, unknown, how))
+    return InferredIds(placed, _report(placed, still_open, unknown, how))
 
 
 class _Fits:
@@ -174,18 +171,9 @@ def _best_places(events: Sequence[ModuleEvent], first_id: int, fits: _Fits) -> l
     return sorted(base for base, score in scores.items() if score == best and score >= MIN_EXPLAINED)
 
 
-def _candidates(event_id: int, modules: Sequence[KernelModule], fits: _Fits) -> tuple[str, ...]:
-    return tuple(
-        f"{event.event.system}:{event.event.name}"
-        for module in modules
-        for event in module.events
-        if fits(event_id, event)
-    )
-
-
 def _with_id(event: ImageEvent, event_id: int) -> ImageEvent:
     text = event.text.replace("\nID: -1\n", f"\nID: {event_id}\n", 1)
-    return ImageEvent(event.system, event.name, event_id, text, event.module)
+    return ImageEvent(event.system, event.name, event_id, text)
 
 
 def _too_many(count: int) -> Finding:
@@ -195,7 +183,7 @@ def _too_many(count: int) -> Finding:
 
 def _report(
     placed: dict[int, ImageEvent],
-    candidates: dict[int, tuple[str, ...]],
+    still_open: Sequence[int],
     unknown: Sequence[UnknownEvent],
     how: str,
 ) -> list[Finding]:
@@ -204,10 +192,10 @@ def _report(
     if names:
         message = f"{len(names)} ids of module events are inferred from {how}: {', '.join(names[:8])}"
         findings.append(Finding(Severity.WARNING, "module-ids-inferred", message + (", ..." if names[8:] else "")))
-    if candidates:
-        listed = ", ".join(map(str, sorted(candidates)[:8])) + (", ..." if len(candidates) > 8 else "")
+    if still_open:
+        listed = ", ".join(map(str, sorted(still_open)[:8])) + (", ..." if len(still_open) > 8 else "")
         message = (
-            f"{len(candidates)} ids belong to events of modules or to dynamic events, and no single event fits them: "
+            f"{len(still_open)} ids belong to events of modules or to dynamic events, and no single event fits them: "
             f"{listed}; their records are shown raw"
         )
         findings.append(Finding(Severity.WARNING, "module-ids-unknown", message))

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The modules that a region's scratch names, from a folder of .ko files: symbols, events, trace_printk() formats.
+"""The modules that a region's scratch names, from a folder of .ko files: symbols and events.
 
 The scratch records one address for each module, that of its text (kernel/trace/trace.c `save_mod`). Functions get
 their run-time addresses from it. Addresses of a module's data are not known to anyone, and the ids of its events
-depend on what was registered before it: they are -1 here, see `rbdump.kernel.events.moduleids`.
+depend on what was registered before it: they are -1 here, see `rbdump.kernel.events.moduleids`. The loader copies the
+formats of trace_printk() to memory of its own (`hold_module_trace_bprintk_format`), so that no address names them.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ from rbdump.inputs import open_bytes
 from rbdump.kernel.events.evalmaps import read_eval_maps
 from rbdump.kernel.events.eventtable import EventTable
 from rbdump.kernel.events.formats import ImageEvent, event_text
-from rbdump.kernel.events.printk import read_printk_formats
 from rbdump.kernel.files.relocatable import RelocatableModule
 from rbdump.kernel.symboldata import SymbolData
 from rbdump.kernel.types.structs import pointer_table
@@ -55,15 +55,10 @@ class KernelModule:
     """One module of the dead kernel."""
 
     name: str
-    path: str
-    text_addr: int
-    text_size: int
     symbols: SymbolData
     """Functions at their addresses of the last boot; data symbols are left out, nothing records where data was."""
     events: tuple[ModuleEvent, ...]
     """In the order in which they get their ids."""
-    printk_formats: tuple[str, ...]
-    """Formats of trace_printk(); the loader copies them, so that their addresses are unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,9 +163,7 @@ def open_module(
         message = f"{path}: the loader puts call trampolines before its code: its symbols may be a little off"
         findings.append(Finding(Severity.WARNING, "module-text-inexact", message))
     events = tuple(_events(memory, types, name, findings)) if types else ()
-    return KernelModule(
-        name, path, addr, memory.text_size, memory.symbols, events, tuple(read_printk_formats(memory).values())
-    )
+    return KernelModule(name, memory.symbols, events)
 
 
 def _events(memory: RelocatableModule, types: TypeSource, module: str, findings: list[Finding]) -> list[ModuleEvent]:
@@ -188,7 +181,7 @@ def _events(memory: RelocatableModule, types: TypeSource, module: str, findings:
         end = max((f.offset + f.size for f in kind.fields), default=table.entry_size)
         events.append(
             ModuleEvent(
-                ImageEvent(kind.system, call.name, -1, event_text(call, -1, table, maps), module),
+                ImageEvent(kind.system, call.name, -1, event_text(call, -1, table, maps)),
                 end,
                 max((f.align for f in kind.fields), default=4),
                 tuple(f.offset for f in kind.fields if f.type.startswith("__data_loc")),

@@ -78,13 +78,11 @@ def _openat_print_fmt(machine: str) -> str:
 
 
 class Syscalls:
-    """The system calls of an image by their event calls and numbers."""
+    """The system calls of an image by their event calls."""
 
-    __slots__ = ("by_call", "by_number")
+    __slots__ = ("by_call",)
 
     def __init__(self, entries: list[Syscall], by_number: dict[int, Syscall]) -> None:
-        self.by_number = by_number
-        """The system calls that have a number."""
         mapped = set(map(id, by_number.values()))
         self.by_call: dict[int, tuple[Syscall, bool]] = {}
         """Address of an event call -> its system call and whether that has a number."""

@@ -39,27 +39,21 @@ class Payload:
     is_elf: bool
     machine: str | None
     """What the wrapping says the machine is; None when it does not say."""
-    wrapping: tuple[str, ...]
-    """What was unwrapped, outermost first: ``bzImage``, ``zstd``."""
 
 
 def unpack(data: Octets, name: str) -> Payload:
     """The kernel inside ``data``. SourceError when there is none, or none that can be decompressed."""
     machine: str | None = None
-    wrapping: list[str] = []
     for _ in range(_MAX_DEPTH):
         head = data[:0x20000].tobytes()
         is_elf = head.startswith(_ELF)
         kind, says = _identify(head)
         machine = says or machine
-        if kind:
-            wrapping.append(kind)
         # lz4 and lzo leave short strings readable, so a banner proves nothing in a compressed file
         packed = kind in _ALWAYS_PACKED or any(at == 0 for at, _ in find_compressed(head[:32]))
         if not packed and any(find_bytes(data, mark) >= 0 for mark in _MARKS[: 1 + is_elf]):
-            return Payload(data, is_elf, machine, tuple(wrapping))
-        data, compression = _first_kernel(data, head, kind, name)
-        wrapping.append(compression)
+            return Payload(data, is_elf, machine)
+        data = _first_kernel(data, head, kind, name)
     raise SourceError(f"{name}: holds {_MAX_DEPTH} compressed images in one another, which no kernel does")
 
 
@@ -103,8 +97,8 @@ def _candidates(data: Octets, head: bytes, kind: str) -> Iterator[tuple[int, int
         yield begin, len(raw), compression
 
 
-def _first_kernel(data: Octets, head: bytes, kind: str, name: str) -> tuple[Octets, str]:
-    """The first payload that is a kernel, decompressed, and its compression."""
+def _first_kernel(data: Octets, head: bytes, kind: str, name: str) -> Octets:
+    """The first payload that is a kernel, decompressed."""
     failure: PayloadError | None = None
     view = data.data
     for begin, end, compression in _candidates(data, head, kind):
@@ -116,7 +110,7 @@ def _first_kernel(data: Octets, head: bytes, kind: str, name: str) -> tuple[Octe
                 failure = error
             continue
         if out.startswith(_ELF) or _BANNER in out or _identify(out[:0x20000])[0]:
-            return np.frombuffer(out, np.uint8), compression
+            return np.frombuffer(out, np.uint8)
     if failure is not None and (kind or "truncated" in str(failure)):
         raise SourceError(f"{name}: {kind}: {failure}" if kind else f"{name}: {failure}")
     if kind in _ALWAYS_PACKED:

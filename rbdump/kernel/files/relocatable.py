@@ -46,7 +46,6 @@ WORD_RELOCATION = {
 TABLES = {
     "_ftrace_events": "ftrace_events",
     "_ftrace_eval_map": "ftrace_eval_maps",
-    "__trace_printk_fmt": "__trace_bprintk_fmt",
 }
 # Loaders of these fill call trampolines in before they lay the sections out; their size is not in the file.
 TRAMPOLINES = (".plt", ".stubs", ".got", ".text.ftrace_trampoline")
@@ -68,8 +67,7 @@ class RelocatableModule:
             inside = section.offset + section.size <= len(data) if section.has_contents else section.size <= MAX_ZEROS
             if section.flags & SHF_ALLOC and not (inside and section.align <= MAX_ALIGN):
                 raise SourceError(f"{name}: section {section.name} lies outside of the file; is the module complete?")
-        self._places, self.text_size = self._lay_out(text_addr)
-        self.text_addr = text_addr
+        self._places = self._lay_out(text_addr)
         table = next((s for s in elf.sections if s.type == "SHT_SYMTAB"), None)
         if table is None or table.link >= len(elf.sections) or not self._places:
             raise SourceError(f"{name}: is not a kernel module (no sections or no symbol table); give the .ko as built")
@@ -129,8 +127,8 @@ class RelocatableModule:
         section = self._elf.sections[index]
         return bool(section.flags & SHF_EXECINSTR) and not section.name.startswith(".init")
 
-    def _lay_out(self, text_addr: int) -> tuple[dict[int, int], int]:
-        """Section index -> address, text first, and the size of the text."""
+    def _lay_out(self, text_addr: int) -> dict[int, int]:
+        """Section index -> address, text first."""
         places: dict[int, int] = {}
         offset = 0
         loaded = [i for i, s in enumerate(self._elf.sections) if s.flags & SHF_ALLOC and s.size]
@@ -147,7 +145,7 @@ class RelocatableModule:
             data += section.size
         # Symbols of other modules and of the kernel: any address will do that is not 0.
         self._externals = data + -data % 4096 + 4096
-        return places, offset
+        return places
 
     def _segments(self) -> list[Segment]:
         segments = []

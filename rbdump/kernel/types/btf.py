@@ -64,10 +64,6 @@ class Btf:
         self._names = self._words[self._starts]
         self._structs: dict[str, StructLayout | None] = {}
 
-    def __len__(self) -> int:
-        """The number of types."""
-        return len(self._starts)
-
     # -- look-ups -----------------------------------------------------------------------------------------------
 
     def struct(self, name: str, *members: str) -> StructLayout | None:
@@ -153,9 +149,9 @@ class Btf:
     def _kind(self, type_id: int) -> int:
         return (self._record(type_id)[1] >> 24) & 0x1F
 
-    def _items(self, type_id: int, size: int, extra: int = 0) -> Iterator[tuple[int, ...]]:
-        """The vlen items of a type, as tuples of u32; ``extra`` bytes stand before them."""
-        begin = 4 * int(self._starts[type_id - 1]) + 12 + extra
+    def _items(self, type_id: int, size: int) -> Iterator[tuple[int, ...]]:
+        """The vlen items of a type, as tuples of u32."""
+        begin = 4 * int(self._starts[type_id - 1]) + 12
         count = int(self._infos[type_id - 1]) & 0xFFFF
         return struct.iter_unpack(f"{self._endian}{size // 4}I", self._types[begin : begin + size * count])
 

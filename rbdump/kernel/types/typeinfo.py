@@ -33,10 +33,6 @@ class StructLayout:
     size: int
     members: dict[str, Member] = field(hash=False)
 
-    def offset(self, *names: str) -> int | None:
-        """Byte offset of the first of ``names`` that the structure has."""
-        return next((self.members[name].offset for name in names if name in self.members), None)
-
 
 @dataclass(frozen=True, slots=True)
 class Parameter:

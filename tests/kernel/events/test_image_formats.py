@@ -95,10 +95,10 @@ def test_the_second_run_reads_the_cache_only(tmp_path: Path, monkeypatch: pytest
 
 def test_a_broken_cache_is_not_believed(tmp_path: Path) -> None:
     image = cached_image(tmp_path)
-    image.cache.store("formats-2.json", b'{"events": 1}')
+    image.cache.store("formats-3.json", b'{"events": 1}')
     formats = image_formats(image)  # type: ignore[arg-type]
     assert len(formats.events) == 1
-    stored = image.cache.load("formats-2.json")
+    stored = image.cache.load("formats-3.json")
     assert stored is not None
     assert ImageFormats.from_bytes(stored) == formats
 
@@ -115,4 +115,4 @@ def test_tables_show_what_btf_says(kernel: str, count: int) -> None:
     described = read_formats(image, image_types(image), image.machine)
     assert len(shown.events) == count
     assert shown.events == described.events
-    assert (shown.syscalls, shown.next_id) == (described.syscalls, described.next_id)
+    assert shown.next_id == described.next_id

@@ -66,7 +66,6 @@ def test_a_file_without_dwarf_knows_no_lines(tmp_path: Path, data: bytes) -> Non
         table = lines(tmp_path, data)
     except RbdumpError:
         return
-    assert not table
     assert table.lookup(LOW) is None
 
 
