@@ -10,6 +10,7 @@ from rbdump.events.format import EventFormat, Field
 from rbdump.events.printfmt import nodes as n
 from rbdump.events.printfmt.ctype import CType, TypeTable
 from rbdump.events.printfmt.values import Code, Int, Value
+from rbdump.memo import Memo
 
 __all__ = ["Context", "Tables"]
 
@@ -28,6 +29,8 @@ class Context(Protocol):
     """The address of the struct page of frame 0 and the bytes of each, None when they are not known."""
     notes: list[str]
     """What is rendered less well than the kernel would, in words."""
+    strings_at: Memo[str]
+    """Strings of the kernel's memory by their address."""
     tables: Tables
     """Shared by all functions of a format."""
 

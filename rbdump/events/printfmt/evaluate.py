@@ -42,6 +42,7 @@ class Evaluator(Context):
         self.types = types
         self.code = code
         self.tables = tables
+        self.strings_at = memory.strings_at(facts.string_at)
         self.notes: list[str] = []
         base = facts.variables.get(PAGE_BASE)
         self.page_map = None if base is None else (base, facts.variables.get(PAGE_SIZE, self.page.size))

@@ -16,7 +16,7 @@ from rbdump.events.printfmt.values import Int, Mem, Table, Text, Value
 from rbdump.events.strings import text_of
 from rbdump.memo import Memo
 
-__all__ = ["call", "map_ints"]
+__all__ = ["call", "map_blobs", "map_ints"]
 
 Nodes = Sequence[n.Node]
 
@@ -39,6 +39,12 @@ def map_ints(ev: Context, value: Int, function: Callable[[int], str], name: str)
     memo = ev.code.bind(Memo(function), name)
     items = ev.code.items(ev.code.let(integers.array(value)))
     return Text(None, ev.code.let(f"[*map({memo}.__getitem__, {items})]", "s"))
+
+
+def map_blobs(ev: Context, blobs: str, function: Callable[[bytes], str], name: str) -> Text:
+    """A pure function of bytes of the record, a list variable as `memory.blob` gives it."""
+    memo = ev.code.bind(text.blob_texts(function), name)
+    return Text(None, ev.code.let(f"[*map({memo}.__getitem__, {blobs})]", "s"))
 
 
 def name_of(node: n.Node) -> str:
@@ -115,15 +121,10 @@ def _memory(ev: Context, node: n.Node) -> Mem:
     return value
 
 
-def _map_blobs(ev: Context, blobs: str, function: Callable[[bytes], str], name: str) -> Text:
-    memo = ev.code.bind(text.blob_texts(function), name)
-    return Text(None, ev.code.let(f"[*map({memo}.__getitem__, {blobs})]", "s"))
-
-
 def _hex(separator: str) -> Callable[[Context, Nodes], Value]:
     def handler(ev: Context, args: Nodes) -> Value:
         blobs = memory.blob(ev, _memory(ev, args[0]), _c_int(ev, args[1]))
-        return _map_blobs(ev, blobs, lambda b: b.hex(separator) if separator else b.hex(), "hex")
+        return map_blobs(ev, blobs, lambda b: b.hex(separator) if separator else b.hex(), "hex")
 
     return handler
 
@@ -137,13 +138,13 @@ def _array(ev: Context, args: Nodes) -> Value:
     count = integers.binary(ev.code, "*", _c_int(ev, args[1]), Int(ev.types.s64, size), ev.types)
     blobs = memory.blob(ev, _memory(ev, args[0]), count)
     order = ev.facts.abi.byteorder
-    return _map_blobs(ev, blobs, lambda b: text.array(b, size, order), "array")
+    return map_blobs(ev, blobs, lambda b: text.array(b, size, order), "array")
 
 
 def _print_dynamic_array(ev: Context, args: Nodes) -> Value:
     size, order = ev.constant(args[1]), ev.facts.abi.byteorder
     blobs = memory.blob(ev, memory.dynamic(ev, name_of(args[0]))[0])
-    return _map_blobs(ev, blobs, lambda b: text.array(b, size, order), "array")
+    return map_blobs(ev, blobs, lambda b: text.array(b, size, order), "array")
 
 
 def _hex_dump(ev: Context, args: Nodes) -> Value:
@@ -159,7 +160,7 @@ def _hex_dump(ev: Context, args: Nodes) -> Value:
     row, group, ascii_column = ev.constant(args[2]), ev.constant(args[3]), ev.constant(args[6])
     order = ev.facts.abi.byteorder
     blobs = memory.blob(ev, _memory(ev, args[4]), _c_int(ev, args[5]))
-    return _map_blobs(
+    return map_blobs(
         ev, blobs, lambda b: text.hex_dump(b, start, kind == 2, row, group, bool(ascii_column), order), "dump"
     )
 
@@ -167,13 +168,13 @@ def _hex_dump(ev: Context, args: Nodes) -> Value:
 def _bitmask(ev: Context, args: Nodes) -> Value:
     order, size = ev.facts.abi.byteorder, ev.facts.abi.long_size
     blobs = memory.blob(ev, memory.dynamic(ev, name_of(args[0]))[0])
-    return _map_blobs(ev, blobs, lambda b: text.bitmap(b, 8 * len(b), order, size), "bitmask")
+    return map_blobs(ev, blobs, lambda b: text.bitmap(b, 8 * len(b), order, size), "bitmask")
 
 
 def _stacktrace(ev: Context, args: Nodes) -> Value:
     order, size, symbols = ev.facts.abi.byteorder, ev.facts.abi.long_size, ev.facts.symbols.pS
     blobs = memory.blob(ev, memory.dynamic(ev, name_of(args[0]))[0])
-    return _map_blobs(ev, blobs, lambda b: text.stacktrace(b, order, size, symbols), "stack")
+    return map_blobs(ev, blobs, lambda b: text.stacktrace(b, order, size, symbols), "stack")
 
 
 def _dynamic(ev: Context, args: Nodes) -> Value:
@@ -189,7 +190,7 @@ def _get_str(ev: Context, args: Nodes) -> Value:
 def _probe_str(ev: Context, args: Nodes) -> Value:
     """print_type_string() (kernel/trace/trace_probe.c): what could not be read has no bytes, not even a NUL."""
     blobs = memory.blob(ev, _located(ev, args[0])[0])
-    return _map_blobs(ev, blobs, lambda raw: f'"{text_of(raw)}"' if raw else "(fault)", "str")
+    return map_blobs(ev, blobs, lambda raw: f'"{text_of(raw)}"' if raw else "(fault)", "str")
 
 
 def _dynamic_length(ev: Context, args: Nodes) -> Value:
@@ -201,7 +202,7 @@ def _seq_blob(function: Callable[[bytes], str], name: str) -> Callable[[Context,
 
     def handler(ev: Context, args: Nodes) -> Value:
         blobs = memory.blob(ev, _memory(ev, args[1]), _c_int(ev, args[2]))
-        return _map_blobs(ev, blobs, function, name)
+        return map_blobs(ev, blobs, function, name)
 
     return handler
 

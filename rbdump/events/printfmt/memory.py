@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from rbdump.events.format import Field
 from rbdump.events.printfmt import integers
 from rbdump.events.printfmt import nodes as n
@@ -24,6 +26,7 @@ __all__ = [
     "index",
     "items_of",
     "pointer_arithmetic",
+    "strings_at",
 ]
 
 _INTEGER_SIZES = (1, 2, 4, 8)
@@ -213,19 +216,15 @@ def choose_text(ev: Context, test: Int, then: Value, other: Value) -> Text:
     return Text(None, ev.code.let(f"[{parts[0]} if c else {parts[1]} for {target} in zip({source})]", "s"))
 
 
-def _string_at(ev: Context) -> Memo[str]:
-    string_at = ev.facts.string_at
+def strings_at(string_at: Callable[[int], str | None]) -> Memo[str]:
+    """What %s makes of kernel pointers; unknown memory prints as the address, as trace_check_vprintf() does."""
 
     def text(addr: int) -> str:
-        """What %s makes of a kernel pointer; unknown memory prints as the address, as trace_check_vprintf() does."""
         if not addr:
             return "(null)"
         known = string_at(addr)
         return f"(0x{addr:x})" if known is None else known
 
-    for thing in ev.code.names.values():
-        if isinstance(thing, Memo) and getattr(thing.make, "__name__", "") == "text":
-            return thing
     return Memo(text)
 
 
@@ -247,10 +246,9 @@ def as_text(ev: Context, value: Value) -> Text:
     if isinstance(value, Int):
         if value.type.size != ev.types.long_size and value.const != 0:
             raise UnsupportedPrintFmt("%s is given an integer")
-        memo = _string_at(ev)
         pointer = integers.convert(ev.code, value, ev.types.ulong)
         if pointer.const is not None:
-            return Text(memo[pointer.const])
-        name = ev.code.bind(memo, "strings_at")
+            return Text(ev.strings_at[pointer.const])
+        name = ev.code.bind(ev.strings_at, "strings_at")
         return Text(None, ev.code.let(f"[*map({name}.__getitem__, {ev.code.items(pointer.code)})]", "s"))
     raise UnsupportedPrintFmt("%s is given something that is no string")

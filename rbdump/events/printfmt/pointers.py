@@ -14,11 +14,11 @@ from rbdump.events.printfmt import integers, memory, text
 from rbdump.events.printfmt import nodes as n
 from rbdump.events.printfmt.context import Context
 from rbdump.events.printfmt.errnos import error_name
+from rbdump.events.printfmt.functions import map_blobs, map_ints
 from rbdump.events.printfmt.nodes import UnsupportedPrintFmt
 from rbdump.events.printfmt.template import Conversion
 from rbdump.events.printfmt.timestamps import rtc_time, time64
 from rbdump.events.printfmt.values import Int, Mem, Text, Value
-from rbdump.memo import Memo
 
 __all__ = ["pointer"]
 
@@ -40,7 +40,7 @@ def pointer(ev: Context, conversion: Conversion, width: Width, node: n.Node) -> 
         symbols = ev.facts.symbols
         return _symbol(ev, value, symbols.pB if kind == "B" else symbols.ps if kind in "sf" else symbols.pS), width
     if kind == "e" and isinstance(value, Int):
-        return _mapped(ev, value, lambda v: error_name(v, ev.types.long_size), "errors"), width
+        return map_ints(ev, _ulong(ev, value), lambda v: error_name(v, ev.types.long_size), "errors"), width
     if kind in ("h", "b"):
         return _sized(ev, extension, width, _inside(value, extension)), None
     if kind and kind in "MmIiUat":
@@ -69,14 +69,6 @@ def _symbol(ev: Context, value: Value, names: object) -> Text:
     if addr.const is not None:
         addr = Int(addr.type, None, ev.code.let(f"np.full(len(rows), {addr.const}, {addr.type.dtype})"))
     memo = ev.code.bind(names, "symbols")
-    return Text(None, ev.code.let(f"[*map({memo}.__getitem__, {ev.code.items(addr.code)})]", "s"))
-
-
-def _mapped(ev: Context, value: Int, function: Callable[[int], str], name: str) -> Text:
-    addr = _ulong(ev, value)
-    if addr.const is not None:
-        return Text(function(addr.const))
-    memo = ev.code.bind(Memo(function), name)
     return Text(None, ev.code.let(f"[*map({memo}.__getitem__, {ev.code.items(addr.code)})]", "s"))
 
 
@@ -120,9 +112,7 @@ def _relative_page(ev: Context, node: n.Node) -> Text:
 
 
 def _blob_text(ev: Context, of: Mem, size: int, function: Callable[[bytes], str]) -> Text:
-    blobs = memory.blob(ev, of, Int(ev.types.int, size))
-    memo = ev.code.bind(text.blob_texts(function), "bytes")
-    return Text(None, ev.code.let(f"[*map({memo}.__getitem__, {blobs})]", "s"))
+    return map_blobs(ev, memory.blob(ev, of, Int(ev.types.int, size)), function, "bytes")
 
 
 def _record(ev: Context, extension: str, of: Mem) -> Text:
@@ -144,8 +134,7 @@ def _record(ev: Context, extension: str, of: Mem) -> Text:
             return _blob_text(ev, of, 16, lambda b: text.ip6(b, ":" if kind == "I" else ""))
         size = min(of.avail, 28) if isinstance(of.avail, int) else 28
         blobs = ev.code.let(f"blobs(rows, {of.offset}, np.minimum({of.avail}, {size}), {of.avail})", "m")
-        memo = ev.code.bind(text.blob_texts(lambda b: text.sockaddr(b, options, order, kind == "i")), "bytes")
-        return Text(None, ev.code.let(f"[*map({memo}.__getitem__, {blobs})]", "s"))
+        return map_blobs(ev, blobs, lambda b: text.sockaddr(b, options, order, kind == "i"), "bytes")
     if kind == "a":
         size = of.elem.size if ev.types.long_size == 4 and of.elem.size in (4, 8) else ev.types.long_size
         return _blob_text(ev, of, size, lambda b: f"0x{int.from_bytes(b, order):0{2 * size}x}")
@@ -164,14 +153,13 @@ def _sized(ev: Context, extension: str, width: Width, of: Mem) -> Text:
         width = 1 if extension[0] == "h" else 0
     if extension[0] == "h":
         separator = {"C": ":", "D": "-", "N": ""}.get(extension[1:2], " ")
-        memo = ev.code.bind(text.blob_texts(lambda b: text.hex_bytes(b, separator)), "bytes")
         if isinstance(width, int):
             size = "1" if width < 0 else str(min(width, 64))
         else:
             columns = integers.array(width)
             size = ev.code.let(f"np.where({columns} < 0, 1, np.minimum({columns}, 64))")
         blobs = ev.code.let(f"blobs(rows, {of.offset}, {size}, {of.avail})", "m")
-        return Text(None, ev.code.let(f"[*map({memo}.__getitem__, {blobs})]", "s"))
+        return map_blobs(ev, blobs, lambda b: text.hex_bytes(b, separator), "bytes")
     spell = text.bitmap_list if extension.endswith("l") else text.bitmap
     if isinstance(width, int):
         bits = max(width, 0)
