@@ -20,7 +20,21 @@ from rbdump.inputs import describe
 from rbdump.kernel.files.relocations import apply_rela
 from rbdump.kernel.memory import Segment
 
-__all__ = ["BROKEN", "MAX_ZEROS", "SHF_ALLOC", "Section", "Vmlinux", "open_stream", "open_vmlinux"]
+__all__ = [
+    "BROKEN",
+    "MAX_ZEROS",
+    "SHF_ALLOC",
+    "SHF_EXECINSTR",
+    "SHF_WRITE",
+    "SHN_LORESERVE",
+    "STT_FILE",
+    "STT_SECTION",
+    "Section",
+    "Vmlinux",
+    "open_stream",
+    "open_vmlinux",
+    "symbol_rows",
+]
 
 Octets = npt.NDArray[np.uint8]
 
@@ -52,7 +66,9 @@ BROKEN = (
     AssertionError,
 )
 """What pyelftools raises on damaged input."""
-SHF_ALLOC = 2
+SHF_WRITE, SHF_ALLOC, SHF_EXECINSTR = 1, 2, 4
+SHN_LORESERVE = 0xFF00
+STT_SECTION, STT_FILE = 3, 4
 MAX_ZEROS = 1 << 30
 """Most bytes without contents that a section or a segment may ask for."""
 _MAX_HEADERS = 1 << 16
@@ -163,7 +179,10 @@ def _read_headers(elf: Any, data: Octets, name: str, relocatable: bool) -> Vmlin
         relas = [s for s in sections if s.type == "SHT_RELA" and s.flags & SHF_ALLOC]
         tables = [data[s.offset : s.offset + s.size] for s in relas]
         dynsym = next((s for s in sections if s.type == "SHT_DYNSYM"), None)
-        values = _symbol_values(data, dynsym, abi) if dynsym is not None else np.zeros(1, np.uint64)
+        values = np.zeros(1, np.uint64)
+        if dynsym is not None:
+            rows = symbol_rows(data[dynsym.offset : dynsym.offset + dynsym.size], abi)
+            values = rows["value"].astype(np.uint64)
         segments = apply_rela(segments, tables, values, abi, machine)
     return Vmlinux(data, abi, machine, tuple(sections), tuple(segments))
 
@@ -250,8 +269,10 @@ def _segments_of_headers(elf: Any, data: Octets) -> list[Segment]:
     return segments
 
 
-def _symbol_values(data: Octets, table: Section, abi: Abi) -> npt.NDArray[np.uint64]:
-    entry, value = (24, 8) if abi.long_size == 8 else (16, 4)
-    rows = data[table.offset : table.offset + table.size]
-    rows = rows[: len(rows) // entry * entry].reshape(-1, entry)[:, value : value + abi.long_size]
-    return np.ascontiguousarray(rows).view(abi.dtype(abi.long_size)).ravel().astype(np.uint64)
+def symbol_rows(table: Octets, abi: Abi) -> npt.NDArray[Any]:
+    """The entries of a symbol table (struct elf64_sym or elf32_sym), one that is cut off left out."""
+    e = abi.endian
+    wide = [("value", f"{e}u{abi.long_size}"), ("size", f"{e}u{abi.long_size}")]
+    narrow = [("info", "u1"), ("other", "u1"), ("shndx", f"{e}u2")]
+    entry = np.dtype([("name", f"{e}u4"), *((narrow + wide) if abi.long_size == 8 else (wide + narrow))])
+    return table[: len(table) // entry.itemsize * entry.itemsize].view(entry)

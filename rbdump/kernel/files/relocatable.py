@@ -16,7 +16,17 @@ import numpy.typing as npt
 
 from rbdump.abi import Abi
 from rbdump.errors import SourceError
-from rbdump.kernel.files.elf import MAX_ZEROS, SHF_ALLOC, Section, open_vmlinux
+from rbdump.kernel.files.elf import (
+    MAX_ZEROS,
+    SHF_ALLOC,
+    SHF_EXECINSTR,
+    SHN_LORESERVE,
+    STT_FILE,
+    STT_SECTION,
+    Section,
+    open_vmlinux,
+    symbol_rows,
+)
 from rbdump.kernel.memory import ImageMemory, Segment
 from rbdump.kernel.symboldata import Names, SymbolData
 
@@ -24,9 +34,6 @@ __all__ = ["RelocatableModule"]
 
 Octets = npt.NDArray[np.uint8]
 
-SHF_EXECINSTR = 4
-SHN_LORESERVE = 0xFF00
-STT_SECTION, STT_FILE = 3, 4
 MAX_ALIGN = 1 << 21
 # The relocation that stores a whole address, by machine.
 WORD_RELOCATION = {
@@ -71,8 +78,7 @@ class RelocatableModule:
         table = next((s for s in elf.sections if s.type == "SHT_SYMTAB"), None)
         if table is None or table.link >= len(elf.sections) or not self._places:
             raise SourceError(f"{name}: is not a kernel module (no sections or no symbol table); give the .ko as built")
-        entries = elf.contents(table)
-        self._entries = entries[: len(entries) // _symbol(self.abi).itemsize * _symbol(self.abi).itemsize]
+        self._rows = symbol_rows(elf.contents(table), self.abi)
         self._strings = elf.contents(elf.sections[table.link])
         self._values = self._symbol_values()
         self._memory = ImageMemory(self._segments(), self.abi)
@@ -189,11 +195,8 @@ class RelocatableModule:
 
     # -- symbols ------------------------------------------------------------------------------------------------
 
-    def _rows(self) -> npt.NDArray[Any]:
-        return self._entries.view(_symbol(self.abi))
-
     def _symbol_values(self) -> npt.NDArray[np.uint64]:
-        rows = self._rows()
+        rows = self._rows
         bases = np.zeros(0x10000, np.uint64)
         for index, place in self._places.items():
             if index < SHN_LORESERVE:
@@ -205,7 +208,7 @@ class RelocatableModule:
 
     def _text_symbols(self) -> SymbolData:
         """The symbols of the text at their run-time addresses, as `add_kallsyms` keeps them; equals stay in order."""
-        rows = self._rows()
+        rows = self._rows
         text = np.zeros(0x10000, np.bool_)
         text[[i for i in self._places if self._is_text(i) and i < SHN_LORESERVE]] = True
         kinds = rows["info"] & 15
@@ -223,11 +226,3 @@ class RelocatableModule:
 def _is_mapping(name: bytes) -> bool:
     """Names that is_mapping_symbol() hides: no function's."""
     return not name or name.startswith((b"$", b".L", b"L0"))
-
-
-def _symbol(abi: Abi) -> np.dtype[np.void]:
-    """struct elf64_sym or elf32_sym."""
-    e = abi.endian
-    wide = [("value", f"{e}u{abi.long_size}"), ("size", f"{e}u{abi.long_size}")]
-    narrow = [("info", "u1"), ("other", "u1"), ("shndx", f"{e}u2")]
-    return np.dtype([("name", f"{e}u4"), *((narrow + wide) if abi.long_size == 8 else (wide + narrow))])

@@ -12,17 +12,25 @@ import re
 import numpy as np
 import numpy.typing as npt
 
-from rbdump.abi import Abi
-from rbdump.kernel.files.elf import Section, Vmlinux
+from rbdump.kernel.files.elf import (
+    SHF_ALLOC,
+    SHF_EXECINSTR,
+    SHF_WRITE,
+    SHN_LORESERVE,
+    STT_FILE,
+    STT_SECTION,
+    Section,
+    Vmlinux,
+    symbol_rows,
+)
 from rbdump.kernel.symboldata import Names, SymbolData
 from rbdump.kernel.symtabs.aliases import kallsyms_order
 
 __all__ = ["symtab_symbols"]
 
-_STT_SECTION, _STT_FILE, _STT_OBJECT = 3, 4, 1
+_STT_OBJECT = 1
 _STB_LOCAL, _STB_WEAK = 0, 2
-_SHN_ABS, _SHN_LORESERVE = 0xFFF1, 0xFF00
-_SHF_WRITE, _SHF_ALLOC, _SHF_EXECINSTR = 1, 2, 4
+_SHN_ABS = 0xFFF1
 _LETTER_BY_NAME = (
     (re.compile(r"\.s?bss(?![a-zA-Z_])"), "b"),
     (re.compile(r"\.s?data(?![a-zA-Z_])"), "d"),
@@ -43,12 +51,10 @@ def symtab_symbols(vmlinux: Vmlinux) -> SymbolData | None:
     if section is None or section.link >= len(vmlinux.sections):
         return None
     strings = vmlinux.contents(vmlinux.sections[section.link])
-    table = vmlinux.contents(section)
-    fields = np.dtype(_entry(vmlinux.abi))
-    entries = table[: len(table) // fields.itemsize * fields.itemsize].view(fields)
+    entries = symbol_rows(vmlinux.contents(section), vmlinux.abi)
     kind, binding, place = entries["info"] & 15, entries["info"] >> 4, entries["shndx"].astype(np.int64)
     named = (entries["name"] > 0) & (entries["name"] < len(strings))
-    wanted = named & (place != 0) & (kind != _STT_SECTION) & (kind != _STT_FILE)
+    wanted = named & (place != 0) & (kind != STT_SECTION) & (kind != STT_FILE)
     entries, kind, binding, place = entries[wanted], kind[wanted], binding[wanted], place[wanted]
     letters = _letters(vmlinux.sections, kind, binding, place)
     blob = strings.tobytes() + b"\0"
@@ -68,27 +74,6 @@ def symtab_symbols(vmlinux: Vmlinux) -> SymbolData | None:
     return SymbolData(addrs, names.select(order), letters[order], "symtab", _per_cpu_offsets(addrs))
 
 
-def _entry(abi: Abi) -> list[tuple[str, str]]:
-    e = abi.endian
-    if abi.long_size == 8:
-        return [
-            ("name", f"{e}u4"),
-            ("info", "u1"),
-            ("other", "u1"),
-            ("shndx", f"{e}u2"),
-            ("value", f"{e}u8"),
-            ("size", f"{e}u8"),
-        ]
-    return [
-        ("name", f"{e}u4"),
-        ("value", f"{e}u4"),
-        ("size", f"{e}u4"),
-        ("info", "u1"),
-        ("other", "u1"),
-        ("shndx", f"{e}u2"),
-    ]
-
-
 def _letters(
     sections: tuple[Section, ...],
     kind: npt.NDArray[np.uint8],
@@ -96,7 +81,7 @@ def _letters(
     place: npt.NDArray[np.int64],
 ) -> npt.NDArray[np.uint8]:
     by_section = np.full(0x10000, ord("?"), np.uint8)
-    for index, section in enumerate(sections[:_SHN_LORESERVE]):
+    for index, section in enumerate(sections[:SHN_LORESERVE]):
         by_section[index] = ord(_section_letter(section))
     by_section[_SHN_ABS] = ord("a")
     letters = by_section[place]
@@ -111,13 +96,13 @@ def _section_letter(section: Section) -> str:
     for pattern, letter in _LETTER_BY_NAME:
         if pattern.match(section.name):
             return letter
-    if section.flags & _SHF_EXECINSTR:
+    if section.flags & SHF_EXECINSTR:
         return "t"
-    if not section.flags & _SHF_ALLOC:
+    if not section.flags & SHF_ALLOC:
         return "N"
     if section.type == "SHT_NOBITS":
         return "b"
-    return "d" if section.flags & _SHF_WRITE else "r"
+    return "d" if section.flags & SHF_WRITE else "r"
 
 
 def _per_cpu_offsets(addrs: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_] | None:
