@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import re
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -93,10 +94,12 @@ class KernelImage:
         """The link address of a symbol; None when the image does not name it. .symtab is asked last."""
         addr = self._symbols.addr(name)
         if addr is None and self._facts["has_symtab"] and self._symbols.origin != "symtab":
-            vmlinux = self.vmlinux
-            table = symtab_symbols(vmlinux) if vmlinux is not None else None
-            addr = table.addr(name) if table is not None else None
+            addr = self._symtab.addr(name) if self._symtab is not None else None
         return addr
+
+    @cached_property
+    def _symtab(self) -> SymbolData | None:
+        return symtab_symbols(self.vmlinux) if self.vmlinux is not None else None
 
     def read(self, addr: int, size: int) -> bytes:
         """Up to ``size`` bytes at a link address; fewer, or none, where the image ends."""
@@ -147,8 +150,8 @@ class KernelImage:
     def _learn(self, payload: Payload, machine: str, symbols: SymbolData | None) -> None:
         assert self._memory is not None
         has_symtab = self._vmlinux is not None and self._vmlinux.section(".symtab") is not None
-        if symbols is None and self._vmlinux is not None:
-            symbols = symtab_symbols(self._vmlinux)
+        if symbols is None:
+            symbols = self._symtab
         if symbols is None:
             raise SourceError(
                 f"{self.path}: has no symbols: neither .symtab nor kallsyms tables were found; give the vmlinux of "
@@ -174,9 +177,8 @@ class KernelImage:
     def _text_addr(self, symbols: SymbolData) -> int | None:
         """_text begins a raw image. Without CONFIG_KALLSYMS_ALL the kernel's own tables may leave it out."""
         text = symbols.addr("_text")
-        if text is None and self._vmlinux is not None and symbols.origin != "symtab":
-            table = symtab_symbols(self._vmlinux)
-            text = table.addr("_text") if table is not None else None
+        if text is None and self._symtab is not None and symbols.origin != "symtab":
+            text = self._symtab.addr("_text")
         elif text is None and self._vmlinux is None and self._memory is not None and symbols.addr("_stext") is not None:
             text = self._memory.segments[0].addr
         return symbols.addr("_stext") if text is None else text

@@ -17,7 +17,10 @@ from hypothesis import strategies as st
 from rbdump.abi import Abi
 from rbdump.errors import RbdumpError, SourceError
 from rbdump.kernel import image as image_module
+from rbdump.kernel.files.elf import Vmlinux
 from rbdump.kernel.image import KernelImage, load_image
+from rbdump.kernel.symboldata import SymbolData
+from rbdump.kernel.symtabs.symtab import symtab_symbols
 from rbdump.symbols.kallsyms_text import load_kallsyms
 from tests.conftest import SHARED
 from tests.imagewriter import (
@@ -96,6 +99,21 @@ COMPRESSIONS: dict[str, Callable[[bytes], bytes]] = {
     "zstd": zstd.compress,
     "lz4": write_lz4_legacy,
 }
+
+
+def test_symtab_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = opened(tmp_path, write_vmlinux(x86_kernel(), "x86-64", symtab=True))
+    assert image.symbols.origin == "kallsyms"
+    reads: list[object] = []
+
+    def read(vmlinux: Vmlinux) -> SymbolData | None:
+        reads.append(vmlinux)
+        return symtab_symbols(vmlinux)
+
+    monkeypatch.setattr("rbdump.kernel.image.symtab_symbols", read)
+    image.__dict__.pop("_symtab", None)
+    assert [image.addr(name) for name in ("no_such", "nor_such", "no_such")] == [None] * 3
+    assert len(reads) == 1
 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)

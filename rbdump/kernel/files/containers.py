@@ -16,7 +16,13 @@ import numpy.typing as npt
 
 from rbdump.errors import NotASourceError, SourceError
 from rbdump.inputs import describe
-from rbdump.kernel.files.decompress import PayloadError, decompress, find_compressed
+from rbdump.kernel.files.decompress import (
+    PayloadError,
+    TruncatedPayloadError,
+    UnsupportedPayloadError,
+    decompress,
+    find_compressed,
+)
 from rbdump.kernel.memory import find_bytes
 
 __all__ = ["Payload", "unpack"]
@@ -106,12 +112,12 @@ def _first_kernel(data: Octets, head: bytes, kind: str, name: str) -> Octets:
             out = decompress(compression, view[begin:end], _LIMIT)
         except PayloadError as error:
             # of many chance matches the one that got furthest is the one worth telling
-            if failure is None or "truncated" in str(error) or "lzo" in str(error):
+            if failure is None or isinstance(error, TruncatedPayloadError | UnsupportedPayloadError):
                 failure = error
             continue
         if out.startswith(_ELF) or _BANNER in out or _identify(out[:0x20000])[0]:
             return np.frombuffer(out, np.uint8)
-    if failure is not None and (kind or "truncated" in str(failure)):
+    if failure is not None and (kind or isinstance(failure, TruncatedPayloadError)):
         raise SourceError(f"{name}: {kind}: {failure}" if kind else f"{name}: {failure}")
     if kind in _ALWAYS_PACKED:
         raise SourceError(f"{name}: {kind}: the compressed kernel inside was not found; is the file complete?")

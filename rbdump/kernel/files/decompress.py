@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The compressions that a kernel image can be in (lib/decompress*.c), found by their magic numbers.
 
-Each function takes the bytes from the magic number on, whatever follows the stream, and never returns more than
-``limit`` bytes. The kernel's lz4 is the legacy frame: blocks of up to 8 MiB, each with its compressed size in front.
+A stream is taken from its magic number on, whatever follows it, and never gives more than ``limit`` bytes. The kernel's
+lz4 is the legacy frame: blocks of up to 8 MiB, each with its compressed size in front.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import re
 import sys
 import zlib
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rbdump.errors import SourceError
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING or sys.version_info < (3, 14):
 else:
     from compression import zstd
 
-__all__ = ["PayloadError", "decompress", "find_compressed"]
+__all__ = ["PayloadError", "TruncatedPayloadError", "UnsupportedPayloadError", "decompress", "find_compressed"]
 
 _MEMORY = 1 << 30
 _LZ4_BLOCK = 8 << 20
@@ -43,6 +43,14 @@ class PayloadError(SourceError):
     """A compressed payload is damaged, cut off or too large."""
 
 
+class TruncatedPayloadError(PayloadError):
+    """A compressed payload is cut off; what there is of it could be decompressed."""
+
+
+class UnsupportedPayloadError(PayloadError):
+    """A compressed payload of a kind that rbdump cannot decompress."""
+
+
 def find_compressed(data: bytes) -> Iterator[tuple[int, str]]:
     """(position, kind) of everything that looks like the start of a compressed stream."""
     for match in _MAGICS.finditer(data):
@@ -54,7 +62,15 @@ def find_compressed(data: bytes) -> Iterator[tuple[int, str]]:
 def decompress(kind: str, data: memoryview, limit: int) -> bytes:
     """The decompressed stream at the start of ``data``. PayloadError when it is damaged or incomplete."""
     try:
-        return _DECOMPRESSORS[kind](data, limit)
+        if kind == "lz4":
+            return _lz4(data, limit)
+        if kind == "lzo":
+            raise UnsupportedPayloadError(
+                "the payload is compressed with lzo, which rbdump cannot decompress; "
+                "give the vmlinux of the build or its debug package, or unpack the image with lzop"
+            )
+        stream = _STREAMS[kind]()
+        return _checked(kind, stream.decompress(data, limit), stream.eof, limit)
     except (zlib.error, lzma.LZMAError, zstd.ZstdError, OSError, EOFError, ValueError, MemoryError) as error:
         if isinstance(error, PayloadError):
             raise
@@ -66,44 +82,18 @@ def _checked(kind: str, out: bytes, finished: bool, limit: int) -> bytes:
         return out
     if len(out) >= limit:
         raise PayloadError(f"the {kind} payload is larger than {limit} bytes, too large for a kernel")
-    raise PayloadError(f"the {kind} payload ends early, {len(out)} bytes could be decompressed: the image is truncated")
-
-
-def _gzip(data: memoryview, limit: int) -> bytes:
-    stream = zlib.decompressobj(31)
-    out = stream.decompress(data, limit)
-    return _checked("gzip", out, stream.eof, limit)
-
-
-def _xz(data: memoryview, limit: int) -> bytes:
-    stream = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MEMORY)
-    out = stream.decompress(data, limit)
-    return _checked("xz", out, stream.eof, limit)
-
-
-def _lzma(data: memoryview, limit: int) -> bytes:
-    stream = lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=_MEMORY)
-    out = stream.decompress(data, limit)
-    return _checked("lzma", out, stream.eof, limit)
-
-
-def _zstd(data: memoryview, limit: int) -> bytes:
-    stream = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: 27})
-    out = stream.decompress(data, limit)
-    return _checked("zstd", out, stream.eof, limit)
-
-
-def _bzip2(data: memoryview, limit: int) -> bytes:
-    stream = bz2.BZ2Decompressor()
-    out = stream.decompress(data, limit)
-    return _checked("bzip2", out, stream.eof, limit)
-
-
-def _lzo(data: memoryview, limit: int) -> bytes:
-    raise PayloadError(
-        "the payload is compressed with lzo, which rbdump cannot decompress; "
-        "give the vmlinux of the build or its debug package, or unpack the image with lzop"
+    raise TruncatedPayloadError(
+        f"the {kind} payload ends early, {len(out)} bytes could be decompressed: the image is truncated"
     )
+
+
+_STREAMS: dict[str, Callable[[], Any]] = {
+    "gzip": lambda: zlib.decompressobj(31),
+    "xz": lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MEMORY),
+    "lzma": lambda: lzma.LZMADecompressor(lzma.FORMAT_ALONE, memlimit=_MEMORY),
+    "zstd": lambda: zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: 27}),
+    "bzip2": bz2.BZ2Decompressor,
+}
 
 
 def _lz4(data: memoryview, limit: int) -> bytes:
@@ -180,12 +170,3 @@ _KINDS = (
     (b"\x02\x21\x4c\x18", "lz4"),
     (b"\x89LZO", "lzo"),
 )
-_DECOMPRESSORS: dict[str, Callable[[memoryview, int], bytes]] = {
-    "gzip": _gzip,
-    "xz": _xz,
-    "lzma": _lzma,
-    "zstd": _zstd,
-    "bzip2": _bzip2,
-    "lz4": _lz4,
-    "lzo": _lzo,
-}

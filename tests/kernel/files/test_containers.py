@@ -14,6 +14,7 @@ from rbdump.kernel.files.containers import unpack
 from tests.imagewriter import BANNER, write_bzimage, write_lz4_legacy, write_zboot
 
 KERNEL = b"\x7fELF\x02\x01\x01" + bytes(100) + BANNER + bytes(100)
+CUT_OFF = gzip.compress(bytes(range(256)) * 40)[:-20]
 IMAGE = bytes(56) + b"ARM\x64" + bytes(100) + BANNER + bytes(100)
 
 
@@ -63,6 +64,10 @@ def test_endless_wrapping_is_refused() -> None:
         (b"", "an empty file"),
         (b"# tracer: nop\n" * 10, "trace"),
         (write_zboot(b"\x1f\x8b\x08\x00" + bytes(200)), "EFI zboot: the gzip payload is damaged"),
+        # a stream that is one tells more than a chance match of a magic number
+        (b"\x1f\x8b\x08\x00" + bytes(50) + CUT_OFF, "gzip payload ends early"),
+        (write_zboot(b"\x1f\x8b\x08\x00" + bytes(50) + b"\x89LZO\0\r\n\x1a\n" + bytes(90)), "compressed with lzo"),
+        (b"#!/bin/sh\n" + b"\x89LZO\0\r\n\x1a\n" + bytes(90), "is no kernel image but"),
     ],
 )
 def test_says_what_else_it_is(data: bytes, words: str) -> None:
