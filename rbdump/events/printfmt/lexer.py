@@ -36,14 +36,13 @@ _SIMPLE = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v"
 
 
 def unescape(text: str) -> str:
-    """A literal's content with its backslash escapes resolved."""
+    """A literal's content with its backslash escapes resolved; bytes beyond ASCII are surrogates, as in all texts."""
 
     def resolve(match: re.Match[str]) -> str:
         octal, hexadecimal, simple = match.groups()
-        if octal:
-            return chr(int(octal, 8) & 0xFF)
-        if hexadecimal:
-            return chr(int(hexadecimal, 16) & 0xFF)
+        if octal or hexadecimal:
+            byte = int(octal, 8) if octal else int(hexadecimal, 16)
+            return bytes((byte & 0xFF,)).decode("ascii", "surrogateescape")
         return _SIMPLE.get(simple, simple)
 
     return _ESCAPE.sub(resolve, text) if "\\" in text else text

@@ -48,6 +48,8 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
     ('"%d %d", *(char *)REC->raw, (char)REC->raw[0] < 0', {"u8 raw[2]": [0x80, 1]}, "128 0"),
     ('"%d %d", "é"[REC->a], "é"[1]', {"int a": 0}, "195 169"),
     ('"%d %d", __get_str(s)[0], ((char *)__get_dynamic_array(s))[0]', {"__data_loc char[] s": b"\xfe\0"}, "254 254"),
+    ('"%s %d %d %d", "\\xff\\303\\xa9", "\\xff"[REC->a], "\\377"[0], \'\\xff\'', {"int a": 0},
+     "\udcff\udcc3\udca9 255 255 255"),
     # of a field its own attribute decides
     ('"%d %d", REC->a, REC->b[0]', {"char a": -1, "char b[2]": b"\xff"}, "-1 -1"),
     ('"%d", (s8)REC->a', {"int a": 0x1FF}, "-1"),
