@@ -26,6 +26,7 @@ from rbdump.events.comms import TaskNames, unknown_task
 from rbdump.events.entries import Entries
 from rbdump.events.rows import Memory
 from rbdump.findings import Finding, Severity
+from rbdump.numbers import parse_number
 from rbdump.render.bodies import Bodies, LastBoot, unknown_events
 from rbdump.render.funcgraph import fold_funcgraph
 from rbdump.render.prefix import PrefixRenderer
@@ -211,8 +212,8 @@ class Printer:
         table = self._known.table
         if table is None:
             return None
-        addr = int(name, 16) if name.startswith("0x") else next(iter(table.addrs_named(name).tolist()), None)
-        if addr is None:
+        addr = parse_number(name) if name[:1].isdigit() else next(iter(table.addrs_named(name).tolist()), None)
+        if addr is None or addr >= 1 << 64:
             return None
         index, offset, size = table.nearest(np.array([addr], np.uint64))
         if index[0] < 0:

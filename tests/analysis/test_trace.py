@@ -122,3 +122,7 @@ def test_a_filter_knows_the_functions_of_modules(tmp_path: Path) -> None:
     path.write_bytes(write_region([events], nr_subbufs=16, text_addr=0xFFFF_FFFF_8100_0000))
     trace = rbdump.open(str(path), kallsyms=str(tmp_path / "kallsyms"))
     assert [line[-1] for line in written(trace, filter="ip.function == in_module")] == ["1", "2"]
+    assert [line[-1] for line in written(trace, filter="ip.function == 0xffffffffc0400014")] == ["1", "2"]
+    for unknown in ("0xzz", "0x" + "f" * 20, "12z", "nothing"):
+        with pytest.raises(rbdump.RbdumpError, match=f"no function {unknown} is known"):
+            written(trace, filter=f"ip.function == {unknown}")
