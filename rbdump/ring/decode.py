@@ -98,6 +98,7 @@ def _show_strict(swept: Sweep, policy: Policy, findings: list[Finding]) -> Recor
         subbufs.nr_events[shown] = swept.walked.nr_events[part][shown]
         mark = np.zeros(len(subbufs), np.int64)
         mark[result.discarded] = -1
+        mark[result.order[:1]] = 0  # rb_iter_reset() starts at the reader page and does not look at its mark
         order = result.order[shown[result.order] | (mark[result.order] != 0)]
         orders.append(order)
         lost.append(mark[order])

@@ -43,8 +43,7 @@ Bytes = npt.NDArray[np.uint8]
 
 MAX_OTHER_REGIONS = 32
 """Further regions that are looked for; a kernel has a few, and a file made to be slow as many as fit."""
-_MANY = 8
-"""Values that a finding lists at most."""
+_MANY = 8  # values that a finding lists at most
 MAX_GUESSES = 32
 """Places, the surest first, where sizes are tried that no header says; a file made to be slow has a thousand."""
 
@@ -177,6 +176,7 @@ class _Opener:
         )
         if self.structs.meta is not None:
             self.read_meta(region)
+            region.meta_ok = not self.findings
             self.read_scratch(region)
         if not any(chunk.plausible for chunk in geometry.chunks):
             words = "no header is left: sizes, CPUs and their order are inferred from the sub-buffers"

@@ -75,6 +75,8 @@ class Region:
     cpus: tuple[CpuBuffer, ...]
     total_size: int | None = None
     """Size of the region as it says itself (era C)."""
+    meta_ok: bool = True
+    """The global header passes the kernel's own check (era C)."""
     clock_id: int | None = None
     """Number of the trace clock (C2)."""
     text_addr: int | None = None

@@ -6,8 +6,8 @@ version (6.12 to 6.16) gives a CPU up for one bad sub-buffer; 6.17 added the rew
 discards a bad sub-buffer instead of the CPU. Distributions backport, so the policy can be named; the default
 follows the layout.
 
-Known differences: a region with a broken global header is judged CPU by CPU, where the kernel would erase it; a
-record whose length is no multiple of 4, and a header word of 0 inside the committed bytes, count as invalid.
+Known differences: a record whose length is no multiple of 4, and a header word of 0 inside the committed bytes, count
+as invalid.
 """
 
 from __future__ import annotations
@@ -81,6 +81,8 @@ def _rejected(why: str) -> StrictOrder:
 
 def _validate(region: Region, cpu: CpuBuffer, chains: Chains, policy: Policy) -> StrictOrder:
     subbufs = cpu.subbufs
+    if not region.meta_ok:
+        return _rejected("the header of the region does not pass")
     if not cpu.meta_ok or cpu.head is None or cpu.commit is None or cpu.buffers is None:
         return _rejected("its header does not pass" if cpu.online else "")
     order = kernel_order(cpu.buffers, cpu.head, cpu.commit)
@@ -139,6 +141,13 @@ def _discard_invalid(region: Region, cpu: CpuBuffer, chains: Chains, order: Ints
             rewound.append(index)
             if check(index, 0, newest):
                 newest = stamps[index]
+    if cpu.commit == reader:
+        # The rewind makes another one the reader page, and the kernel then looks for this one in the ring and passes it
+        # over; not where it comes all around to a head page that was never used.
+        if rewound and not (len(rewound) == len(older) and stamps[head] == 0 and subbufs.commit[head] == 0):
+            return _rejected("its commit page is not found behind what was rewound")
+        rewound = []
+        discarded = [index for index in discarded if index == reader]
     reached = stamps[head] if head_ok else 0
     for index in order[1:].tolist():
         if check(index, reached, 0):

@@ -80,6 +80,48 @@ def test_a_drained_cpu_shows_its_reader_page() -> None:
     writer = RegionWriter([[*steady(300), Consume(9)]])
     region = open_region(load(writer.region()))
     reader = writer.rings[0].buffers[0]
-    for policy in ("6.12", "6.17", "7.2"):
+    for policy in ("6.12", "6.17"):
         assert set(walk_region(region, policy=policy).subbuf.tolist()) == {reader}
     assert walk_region(region).ts.tolist() == [ts for ts, _ in steady(300)]
+    by_itself = open_region(load(RegionWriter([[*steady(300), Consume(9, "7.2")]]).region()))
+    assert set(walk_region(by_itself, policy="7.2").subbuf.tolist()) == {reader}
+
+
+def test_since_7_2_a_rewind_from_the_reader_page_as_commit_page_costs_the_cpu() -> None:
+    region = open_region(load(RegionWriter([[*steady(300), Consume(9)], steady(20, cpu=1)]).region()))
+    assert set(walk_region(region, policy="7.2").cpu.tolist()) == {1}
+    (finding,) = (finding for finding in region.findings if finding.code == "cpu-rejected")
+    assert "commit page is not found" in finding.message
+
+
+def test_since_7_2_a_rewind_all_around_changes_nothing() -> None:
+    writer = RegionWriter([[*steady(700), Consume(9)]], nr_subbufs=6)
+    ring = writer.rings[0]
+    head = ring.buffers[ring.head]
+    writer.poke(writer.subbuf_offset(0, head), 8, 0)
+    region = open_region(load(writer.region()))
+    assert set(walk_region(region, policy="7.2").subbuf.tolist()) == {ring.buffers[0]}
+
+
+@pytest.mark.parametrize("name", ["magic", "struct_sizes", "total_size", "buffers_offset"])
+def test_each_check_of_the_global_header_costs_all_cpus(name: str) -> None:
+    writer = RegionWriter([steady(300), steady(300, cpu=1)])
+    offset, size = {"magic": (0, 4), "struct_sizes": (4, 4), "total_size": (8, 8), "buffers_offset": (16, 8)}[name]
+    writer.data[offset : offset + size] = bytes(size)
+    region = open_region(load(writer.region()))
+    assert set(walk_region(region).cpu.tolist()) == {0, 1}
+    assert not len(walk_region(region, policy="7.2"))
+    assert sum(finding.code == "cpu-rejected" for finding in region.findings) == 2
+
+
+def test_no_line_of_lost_events_stands_where_the_kernel_begins_to_read() -> None:
+    writer = RegionWriter([[*steady(900), Consume(4, "6.17")]], nr_subbufs=12)
+    reader = writer.rings[0].buffers[0]
+    writer.poke(writer.subbuf_offset(0, reader) + 16, 8, 0)
+    region = open_region(load(writer.region()))
+    strict = walk_region(region, policy="7.2")
+    assert reader not in strict.subbuf
+    assert (strict.lost == -1).sum() == 1, "what was rewound lies in front of it"
+    alone = RegionWriter([[*steady(300), Consume(1, "7.2")]])
+    alone.poke(alone.subbuf_offset(0, alone.rings[0].buffers[0]) + 16, 8, 0)
+    assert not walk_region(open_region(load(alone.region())), policy="7.2").lost.any()
