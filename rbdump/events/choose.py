@@ -132,10 +132,13 @@ def choose_events(patterns: Sequence[str], catalog: Catalog) -> frozenset[int] |
 
 
 def _within(entries: Entries, choice: Choice) -> npt.NDArray[np.bool_]:
-    """Rows between the two times, both included; times from the end count from the last record of the last boot."""
+    """Rows between the two times, both included; times from the end count from the last record of the last boot.
+
+    That is the last row: damaged records may be as late as they like, and stand where their sub-buffer does.
+    """
     low, high = 0, (1 << 64) - 1
     ts, epoch = entries.records.ts, entries.records.epoch
-    end = int(ts[epoch == epoch.min()].max()) if len(ts) else 0
+    end = int(ts[epoch == epoch.min()][-1]) if len(ts) else 0
     if choice.since:
         low = end - choice.since.value if choice.since.from_end else choice.since.value - choice.since.slack
     if choice.until:

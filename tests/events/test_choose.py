@@ -181,6 +181,14 @@ def test_filters() -> None:
     assert [(f.code, f.severity) for f in findings] == [("filter-event-left-out", Severity.WARNING)]
 
 
+def test_times_from_the_end_do_not_count_from_a_record_that_is_damage() -> None:
+    entries, _ = pack(RECORDS)
+    entries.records.ts[len(entries) // 2] = 1 << 62
+    end = int(entries.records.ts[-1])
+    rows, _ = choose(entries, Choice(since=Time(0, True), until=Time(0, True)), CATALOG, None, None)  # type: ignore[arg-type]
+    assert entries.records.ts[rows].tolist() == [end]
+
+
 def test_a_filter_that_no_event_suits() -> None:
     entries, memory = pack(RECORDS)
     names = TaskNames(("x",), np.zeros(len(entries), np.int32))
