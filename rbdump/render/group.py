@@ -91,9 +91,9 @@ def tails(rows: Rows, field_offset: int) -> list[bytes]:
 
 
 def payloads(rows: Rows) -> list[bytes]:
-    """The bytes behind the trace_entry of each record; all of one that is too short for more."""
+    """The bytes behind the trace_entry of each record; all of one that is too short for it."""
     size = TRACE_ENTRY_SIZE
-    return [raw[size:] if len(raw) > size else raw for raw in tails(rows, 0)]
+    return [raw[size:] if len(raw) >= size else raw for raw in tails(rows, 0)]
 
 
 def render_by_event(ids: npt.NDArray[np.uint16], render: Callable[[int, npt.NDArray[np.intp]], list[str]]) -> list[str]:

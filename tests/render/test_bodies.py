@@ -36,7 +36,7 @@ def test_many_rows_of_one_event() -> None:
 def test_unknown_events_show_their_bytes() -> None:
     assert render([Rec(999, 1, b"\x01\x02\x03\x04"), Rec(999, 1)], EVENTS) == [
         "id=999 (no format) raw=01020304\n",
-        f"id=999 (no format) raw={struct.pack('<HBBi', 999, 0, 0, 1).hex()}\n",
+        "id=999 (no format) raw=\n",
     ]
     assert render([rec(999, 1)], EVENTS, last_boot=LastBoot()) == ["Unknown type 999\n"]
 
