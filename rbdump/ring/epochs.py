@@ -139,11 +139,23 @@ def assign_epochs(cpus: list[Stamps]) -> list[npt.NDArray[np.uint8]]:
 
 
 def _begins(cpus: list[Stamps], few: int) -> list[list[int]]:
-    """Where boots begin along each CPU; a possible begin counts when another CPU shows one as well."""
+    """Where boots begin along each CPU; a possible begin counts where another CPU has one too, or that boot alone."""
     found = [_boundaries(stamps.tolist(), few) if (stamps[1:] < stamps[:-1]).any() else ([], []) for stamps in cpus]
     used = sum(len(stamps) > 0 for stamps in cpus)
     agreed = any(certain for certain, _ in found) or sum(bool(possible) for _, possible in found) > 1 or used == 1
-    return [sorted([*certain, *possible] if agreed else certain) for certain, possible in found]
+    whole = [stamps for stamps, (certain, possible) in zip(cpus, found, strict=True) if not (certain or possible)]
+    return [
+        sorted([*certain, *(at for at in possible if agreed or _is_boot_of(whole, stamps, at))])
+        for stamps, (certain, possible) in zip(cpus, found, strict=True)
+    ]
+
+
+def _is_boot_of(whole: list[Stamps], stamps: Stamps, at: int) -> bool:
+    """Whether a CPU has the boot alone that may begin at ``at`` of another: since 7.1 one resets CPU 0 and goes on in
+    the others.
+    """
+    here, before = stamps[at], stamps[:at].min()
+    return any(bool(len(other) and other.min() <= here <= other.max() < before) for other in whole)
 
 
 def _count_outliers(stamps: Stamps) -> int:

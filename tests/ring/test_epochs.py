@@ -45,6 +45,14 @@ def test_a_single_subbuf_needs_another_cpu_to_agree() -> None:
     assert agreed[0].tolist() == [1, 1, 0]
 
 
+def test_a_single_subbuf_is_of_the_boot_that_another_cpu_has_alone() -> None:
+    found = assign_epochs([stamps(10, 20, 30), stamps(200, 210, 220, 15), stamps()])
+    assert [epochs.tolist() for epochs in found] == [[0, 0, 0], [1, 1, 1, 0], []]
+    for other in (stamps(20, 30), stamps(10, 20, 205)):
+        found = assign_epochs([other, stamps(200, 210, 220, 15)])
+        assert not any(epochs.any() for epochs in found)
+
+
 def test_outliers() -> None:
     assert outliers(stamps(1, 2, 900, 3, 4)).tolist() == [False, False, True, False, False]
     assert outliers(stamps(1, 2, 0, 3, 4)).tolist() == [False, False, True, False, False]
