@@ -43,6 +43,7 @@ TRACE_FN = 1
 """Id of function events, in every kernel; their ip follows the trace_entry."""
 _ENTRY = 32
 """Bytes from the start of a function within which its tracer is called: 0 to 16, as the architecture has it."""
+_LISTED = 8  # modules that a finding lists at most
 _MIN_FUNCTIONS = 10
 _MIN_ENTRIES = 0.4
 """Of the right list all traced functions are entries, of the list of another kernel up to a quarter."""
@@ -235,9 +236,13 @@ class _Gatherer:
 
     def say_modules(self, table: SymbolTable | None) -> None:
         """Modules were loaded, and their symbols are not at hand: say so once."""
-        missing = [m.name for m in self.region.modules if table is not None and m.name not in table.modules]
+        loaded = dict.fromkeys(module.name for module in self.region.modules)
+        missing = [name for name in loaded if table is not None and name not in table.modules]
         if missing and self.sources.modules is None:
-            message = f"addresses in modules stay without a name: {', '.join(missing)} (--modules DIR names them)"
+            listed = ", ".join(missing[:_LISTED]) + f" and {len(missing) - _LISTED} more" * (len(missing) > _LISTED)
+            message = (
+                f"addresses in these modules, should there be any, have no name: {listed} (--modules DIR names them)"
+            )
             self.findings.append(Finding(Severity.WARNING, "modules-unresolved", message))
         elif not missing and table is not None:
             self.say_functions(table)
