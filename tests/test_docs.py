@@ -110,8 +110,6 @@ def test_the_command_that_copies_tracefs_keeps_what_is_used(samples: Path, tmp_p
     instance.mkdir(parents=True)
     (instance / "trace_clock").write_text("local global counter [mono]\n")
     (live / "dynamic_events").write_text("e:eprobes/sw sched.sched_switch\n")
-    for folder in (live, instance):
-        (folder / "trace_options").write_text("print-parent\n")
     copy = tmp_path / "copy"
     copy.mkdir()
     subprocess.run(["bash", "-c", f"{match[1]} {copy}"], cwd=live, check=True)

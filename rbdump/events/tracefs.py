@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A copy of /sys/kernel/tracing as a source: formats, printk_formats, saved_cmdlines, event probes, clock, options.
+"""A copy of /sys/kernel/tracing as a source: formats, printk_formats, saved_cmdlines, event probes, clock.
 
 The copy is a folder or a tar archive; the files may lie under any prefix (``tracing/``, ``sys/kernel/tracing/``), or be
 the bare ``events`` folder. What lies under ``instances/`` repeats the formats and is used for the clock only: a
@@ -22,14 +22,13 @@ from rbdump.findings import Finding, Severity
 
 __all__ = ["Tracefs", "load_tracefs", "parse_clock", "parse_eprobes", "parse_printk_formats", "parse_saved_cmdlines"]
 
-_SIDE_FILES = frozenset({"printk_formats", "saved_cmdlines", "trace_clock", "trace_options"})
+_SIDE_FILES = frozenset({"printk_formats", "saved_cmdlines", "trace_clock"})
 _PRINTK_LINE = re.compile(rb'^0x([0-9a-fA-F]{1,16}) : "(.*)"$', re.MULTILINE)
 _CMDLINE = re.compile(rb"^(-?\d{1,10}) ([\s\S]{0,15}?(?=\n-?\d{1,10} |\n?\Z)|.*$)", re.MULTILINE)
 """A name has up to TASK_COMM_LEN - 1 bytes, and newlines may be among them."""
 _EPROBE = re.compile(rb"^e:([^/\s]+)/(\S+) ([^.\s]+\.\S+)", re.MULTILINE)
 _ESCAPE = re.compile(r'\\([nt"])')
 _ESCAPED = {"n": "\n", "t": "\t", '"': '"'}
-_OPTION = re.compile(r"[a-z0-9_-]{1,64}")
 
 
 @dataclass(slots=True)
@@ -47,8 +46,6 @@ class Tracefs:
     """``system.event`` that an event probe, by its (system, name), is attached to; only dynamic_events tells it."""
     clock: str | None = None
     """The trace clock of the instance (of the top level where there is no instance)."""
-    options: dict[str, bool] = field(default_factory=dict)
-    """Trace options by name (``print-parent``: True), where the copy has them."""
     header_page: HeaderPage | None = None
     header_event: dict[str, int] | None = None
     findings: list[Finding] = field(default_factory=list)
@@ -180,18 +177,6 @@ def _load_clock(tree: Tree, top: str, findings: list[Finding]) -> str | None:
     return clock
 
 
-def _load_options(tree: Tree, top: str) -> dict[str, bool]:
-    options: dict[str, bool] = {}
-    for word in _decode(tree.read(f"{top}trace_options") or b"").split():
-        if _OPTION.fullmatch(word):
-            options[word.removeprefix("no")] = not word.startswith("no")
-    prefix = f"{top}options/"
-    for name in tree:
-        if name.startswith(prefix) and _OPTION.fullmatch(name[len(prefix) :]):
-            options[name[len(prefix) :]] = (tree.read(name) or b"").strip() == b"1"
-    return options
-
-
 def load_tracefs(path: str, *, long_size: int | None = None) -> Tracefs:
     """A copy of tracefs: a folder, or a tar archive, plain or compressed.
 
@@ -220,7 +205,6 @@ def load_tracefs(path: str, *, long_size: int | None = None) -> Tracefs:
         parse_saved_cmdlines(tree.read(f"{top}saved_cmdlines") or b""),
         parse_eprobes(tree.read(f"{top}dynamic_events") or b""),
         _load_clock(tree, top, findings),
-        _load_options(tree, top),
         page,
         event,
         findings,

@@ -49,8 +49,6 @@ FILES = {
     "saved_cmdlines": b"1 init\n22 kworker/0:0 x\n-5 odd\n",
     "dynamic_events": b"e:eprobes/sw sched.sched_switch pid=$next_pid:u32\n",
     "trace_clock": b"[local] global counter\n",
-    "trace_options": b"print-parent\nnosym-offset\n",
-    "options/fields": b"1\n",
 }
 
 
@@ -91,7 +89,6 @@ def check_all(path: str) -> None:
     assert tracefs.saved_cmdlines == {1: "init", 22: "kworker/0:0 x", -5: "odd"}
     assert tracefs.eprobes == {("eprobes", "sw"): "sched.sched_switch"}
     assert tracefs.clock == "local"
-    assert tracefs.options == {"print-parent": True, "sym-offset": False, "fields": True}
     assert tracefs.long_size == 4
     assert tracefs.findings == []
 
@@ -183,18 +180,18 @@ def test_links_in_the_tar(tmp_path: Path) -> None:
             ("trace_clock", "instances/x/clock", tarfile.SYMTYPE),
             ("instances/x/clock", "../../clock", tarfile.SYMTYPE),
             ("events/sched/loop/format", "format", tarfile.SYMTYPE),
-            ("options/sym-offset", "../" + "there/../" * 20 + "one", tarfile.SYMTYPE),
+            ("printk_formats", "there/../" * 20 + "strings", tarfile.SYMTYPE),
         ):
             member = tarfile.TarInfo(name)
             member.type, member.linkname = kind, target
             archive.addfile(member)
-        for name, data in (("clock", b"local [mono]\n"), ("one", b"1\n")):
+        for name, data in (("clock", b"local [mono]\n"), ("strings", b'0xc0001000 : "one"\n')):
             member = tarfile.TarInfo(name)
             member.size = len(data)
             archive.addfile(member, io.BytesIO(data))
     tracefs = load_tracefs(write(tmp_path, out.getvalue()))
     assert sorted(tracefs.formats) == [1, 300]
-    assert (tracefs.clock, tracefs.options["sym-offset"]) == ("mono", True)
+    assert (tracefs.clock, tracefs.printk_formats) == ("mono", {0xC0001000: "one"})
     # a hard link is the same text, so its id is taken
     assert [f.code for f in tracefs.findings] == ["tracefs-broken-format", "tracefs-unreadable"]
     assert tracefs.findings[1].message.endswith(
