@@ -60,9 +60,9 @@ def array(raw: bytes, size: int, order: Order) -> str:
 
 
 def hex_dump(raw: bytes, prefix: str, offsets: bool, row: int, group: int, characters: bool, order: Order) -> str:
-    """trace_print_hex_dump_seq(): a new line, then the lines of seq_buf_hex_dump()."""
+    """trace_print_hex_dump_seq(): a new line, then the lines of seq_buf_hex_dump(), each grouped if its bytes allow."""
     row = row if row in (16, 32) else 16
-    group = group if group in (1, 2, 4, 8) and len(raw) % group == 0 else 1
+    group = group if group in (1, 2, 4, 8) else 1
     lines = ["\n"]
     for at in range(0, len(raw), row):
         part = raw[at : at + row]

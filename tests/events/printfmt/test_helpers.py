@@ -10,6 +10,7 @@ import pytest
 from rbdump.abi import Abi
 from rbdump.events.format import parse_format
 from rbdump.events.printfmt import compile_print_fmt
+from rbdump.events.printfmt.text import hex_dump
 from tests.events.printfmt.rendering import ALL, LE32, Event, render
 from tests.events.records import COMMON, Rec, pack
 
@@ -64,6 +65,14 @@ def test_arrays_and_hex(abi: Abi) -> None:
         assert render(f'"%s", {text}', fields, abi=abi) == expected, text
     assert render('"%d", __get_dynamic_array_len(d)', fields, abi=abi) == "4"
     assert render('"%u", ((u16 *)__get_dynamic_array(d))[1]', fields, abi=abi) == str(0x203)
+
+
+def test_rows_of_a_hex_dump_are_grouped_one_by_one() -> None:
+    dump = hex_dump(bytes(range(22)), "", False, 16, 4, True, "little")
+    assert dump == (
+        "\n03020100 07060504 0b0a0908 0f0e0d0c  ................\n"
+        "10 11 12 13 14 15" + " " * 32 + "......\n"
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("abi", ALL, ids=str)
