@@ -36,6 +36,10 @@ class SourceLines:
         if data[:4].tobytes() == _ELF:
             self._dwarf = _or_none(lambda: _open(data))
 
+    def __bool__(self) -> bool:
+        """Whether the file has DWARF."""
+        return self._dwarf is not None
+
     def lookup(self, addr: int) -> str | None:
         """``kernel/sched/core.c:5012`` of a link address, relative to where the kernel was built; None if unknown."""
         if self._dwarf is None:
