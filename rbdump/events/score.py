@@ -50,7 +50,7 @@ _MIN_SCORE = 0.75
 """The formats of the right kernel score 1.00, those of another one of the same series 0.3 to 0.7."""
 _MIN_SHARE = 0.9
 _MIN_RECORDS = 20
-_LOOSE = frozenset({"syscalls", "synthetic", "user_events"})
+_LOOSE = frozenset({"syscalls", "synthetic", "user_events", "user_events_multi"})
 """Systems whose dynamic data need neither fill the record nor end with a NUL; probes are such too."""
 
 

@@ -24,7 +24,7 @@ from rbdump.events.printfmt import UnsupportedPrintFmt, compile_print_fmt
 from rbdump.events.rows import Memory, Rows
 from rbdump.findings import Finding, Severity
 from rbdump.render import devices, funcgraph, function, latency, prints, stacks, switches
-from rbdump.render.dynamic import eprobe_renderer, is_eprobe, is_gone, probe_renderer, synthetic_renderer
+from rbdump.render.dynamic import USER_SYSTEMS, eprobe_renderer, is_eprobe, is_gone, probe_renderer, synthetic_renderer
 from rbdump.render.fields import RawStyle, fields_renderer
 from rbdump.render.group import Group, MissingField, Renderer, bounded, payloads, render_by_event
 from rbdump.render.reader import Reader, reader_facts, stale_facts
@@ -171,7 +171,7 @@ class Bodies:
             if fmt.system == "ftrace":
                 chosen = self._builtin(fmt)
                 return (self._unknown(event_id), 0) if chosen is None else (chosen, _fixed_size(fmt))
-            if self._prints_fields(fmt):
+            if fmt.system in USER_SYSTEMS or self._prints_fields(fmt):
                 return fields_renderer(fmt, self._facts, self._raw_style), 0
             return self._own(fmt, rows), _fixed_size(fmt)
         except (UnsupportedPrintFmt, MissingField) as error:

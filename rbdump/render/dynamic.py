@@ -25,8 +25,10 @@ from rbdump.events.strings import dynamic_bytes, text_of
 from rbdump.memo import Memo
 from rbdump.render.group import Group, Renderer, column
 
-__all__ = ["eprobe_renderer", "is_eprobe", "is_gone", "probe_renderer", "synthetic_renderer"]
+__all__ = ["USER_SYSTEMS", "eprobe_renderer", "is_eprobe", "is_gone", "probe_renderer", "synthetic_renderer"]
 
+USER_SYSTEMS = ("user_events", "user_events_multi")
+"""Of the events that processes make; user_event_print_trace() (trace_events_user.c) prints them as fields."""
 _HEAD = re.compile(r'^"\(%lx(?: <- %lx)?\)')
 _HEAD_ARGS = re.compile(r"^\s*,\s*REC->__probe_(?:ip|func)(?:\s*,\s*REC->__probe_ret_ip)?")
 _EPROBE_ARGS = re.compile(r'^" (\w+)=')
@@ -49,7 +51,7 @@ def is_eprobe(fmt: EventFormat, facts: Facts) -> bool:
 
 def is_gone(fmt: EventFormat, facts: Facts) -> bool:
     """The kernel of the next boot does not know the event: it was made at run time, or came with a module."""
-    if fmt.system in ("synthetic", "user_events") or is_eprobe(fmt, facts):
+    if fmt.system == "synthetic" or fmt.system in USER_SYSTEMS or is_eprobe(fmt, facts):
         return True
     if fmt.fields and fmt.fields[0].name in ("__probe_ip", "__probe_func"):
         return True

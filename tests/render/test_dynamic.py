@@ -13,7 +13,7 @@ from rbdump.render.bodies import Bodies, LastBoot
 from rbdump.symbols.kallsyms_text import parse_kallsyms
 from rbdump.symbols.symbolizer import Symbolizer
 from tests.events.records import Rec, format_text, pack
-from tests.render.scene import BASE, MODULE, OLD, catalog, facts_of, render
+from tests.render.scene import BASE, MODULE, NEW, OLD, catalog, facts_of, render
 
 BE64 = Abi("big", 8)
 LONG = "unsigned long __probe_ip"
@@ -194,3 +194,15 @@ def test_synthetic_stack() -> None:
 def test_the_next_boot_does_not_know_them() -> None:
     got = render([Rec(1549, 1, struct.pack("<Q", BASE)), Rec(1552, 1, bytes(60))], EVENTS, last_boot=LastBoot())
     assert got == ["Unknown type 1549\n", "Unknown type 1552\n"]
+
+
+@pytest.mark.parametrize("system", ["user_events", "user_events_multi"])
+def test_events_of_processes_are_printed_as_their_fields(system: str) -> None:
+    said = format_text("said", 1559, ("__data_loc char[] msg", 8, 4, 0), ("u32 n", 12, 4, 0))
+    said = said.replace('""', '"msg=%s n=%u", __get_str(msg), REC->n')
+    record = Rec(1559, 1, struct.pack("<II", 3 << 16 | 16, 3) + b"hi\0")
+    nothing = Rec(1560, 1)
+    assert render([record, nothing], [(system, said), (system, format_text("none", 1560))], style=NEW) == [
+        "said: msg=hi n=0x3 (3)\n",
+        "none:No fields found\n",
+    ]
