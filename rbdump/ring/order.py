@@ -17,7 +17,7 @@ import numpy.typing as npt
 from rbdump.ring.buffers import ring_from, ring_position
 from rbdump.ring.epochs import outliers
 from rbdump.ring.region import CpuBuffer
-from rbdump.ring.subbufs import SubbufState
+from rbdump.ring.subbufs import Subbufs, SubbufState
 
 __all__ = ["Chains", "kernel_order", "wide_order"]
 
@@ -29,6 +29,7 @@ Mask = npt.NDArray[np.bool_]
 EMPTY, INVALID, STALE, MISSING = (
     int(state) for state in (SubbufState.EMPTY, SubbufState.INVALID, SubbufState.STALE, SubbufState.MISSING)
 )
+_NEVER = np.array([2**64 - 1], np.uint64)
 READER, RING, CONSUMED = int(SubbufState.READER), int(SubbufState.RING), int(SubbufState.CONSUMED)
 STRAY, DISCARDED = int(SubbufState.STRAY), int(SubbufState.DISCARDED)
 
@@ -144,8 +145,23 @@ def _rewind(cpu: CpuBuffer, chains: Chains, order: Ints, shows: Mask) -> Ints:
             return order[:0]  # it was written behind the commit page: the header names a wrong one
     stamps = subbufs.time_stamp[np.concatenate([older, newer[:3]])]
     accepted: Ints = older[~outliers(stamps)[: len(older)]]
+    accepted = accepted[~_mixed(accepted, newer, subbufs, chains)]
     shows[accepted] = True
     return accepted
+
+
+def _mixed(accepted: Ints, newer: Ints, subbufs: Subbufs, chains: Chains) -> Mask:
+    """Which of these, oldest first, were cleared before they were full: behind their last record lie older ones, and
+    all that shows it is that time leaves what lies between their own stamp and the following ones, one of which may be
+    damaged.
+    """
+    own, count = subbufs.time_stamp[accepted], len(accepted)
+    ahead = subbufs.time_stamp[newer[:2]] if len(newer) else _NEVER
+    along = np.concatenate([own, ahead, ahead[-1:]])
+    latest = np.maximum(along[1 : count + 1], along[2 : count + 2])
+    ends = chains.last_ts[accepted]
+    mixed: Mask = (subbufs.size[accepted] == 0) & ((ends < own) | (ends > latest))
+    return mixed
 
 
 def _insert(strays: Ints, order: Ints, stamps: Stamps, last_ts: Stamps) -> Ints:

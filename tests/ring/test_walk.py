@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rbdump.ring import RecordTable, Region, open_region, walk, walk_region
 from rbdump.ring.layout import LAYOUTS
-from tests.ringwriter import Consume, Discarded, Item, RegionWriter, Stamped
+from tests.ringwriter import Consume, Discarded, Item, RegionWriter, Reset, Stamped
 
 SHAPES = [(order, size) for order in ("little", "big") for size in (4, 8)]
 
@@ -158,6 +158,18 @@ def test_consumed_subbufs_come_first() -> None:
         assert (table.state == 1).any()
         strict = walk_region(region, policy="6.12")
         assert_same(rows(region, strict), merged(writer, 2))
+
+
+def test_a_sub_buffer_that_was_cleared_half_full_and_read_hides_older_bytes() -> None:
+    def events(begin: int, count: int, step: int) -> list[Item]:
+        return [(begin + step * n, begin.to_bytes(4, "big") + bytes(20)) for n in range(count)]
+
+    lap, half, after = events(1000, 1200, 100), events(200_000, 40, 10), events(200_500, 500, 10)
+    writer = RegionWriter([[*lap, Consume(9), *half, Reset(), *after[:200], Consume(2), *after[200:]]], nr_subbufs=6)
+    shown = walk_region(open_region(load(writer.region()))).ts.tolist()
+    assert {ts for ts, _ in after} <= set(shown)
+    assert set(shown) <= {ts for ts, _ in (*lap, *half, *after)}, "no time is made up"
+    assert shown == sorted(shown)
 
 
 @pytest.mark.parametrize("kernel", ["6.12", "6.17"])
