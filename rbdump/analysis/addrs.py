@@ -12,13 +12,14 @@ import numpy.typing as npt
 from rbdump.analysis.placing import Placer
 from rbdump.errors import UsageError
 from rbdump.findings import Finding, Severity
+from rbdump.numbers import parse_number
 from rbdump.symbols.symbolizer import Symbolizer
 from rbdump.symbols.table import SymbolTable
 
 __all__ = ["Resolved", "parse_addr", "resolve_addrs"]
 
 _HEX = re.compile(r"(0[xX][0-9a-fA-F]{1,16}|[0-9a-fA-F]{8,16})")
-_NUMBER = r"(0x[0-9a-fA-F]+|\d+)"
+_NUMBER = r"(0x[0-9a-fA-F]{1,16}|\d{1,19})"
 _SYMBOL = re.compile(rf"([A-Za-z_.$][\w.$]*)(?:\+{_NUMBER})?(?:/{_NUMBER})?(?: \[([\w-]+)\])?")
 
 
@@ -94,11 +95,11 @@ def _symbols(symbolizer: Symbolizer, table: SymbolTable, word: str, notes: list[
     starts = table.addrs_named(match[1], match[4]) if match is not None else np.empty(0, np.uint64)
     if match is None or not len(starts):
         raise UsageError(f"{word!r} is no address, no symbol of the image and no file")
-    name, offset = match[1], int(match[2] or "0", 0)
+    name, offset = match[1], parse_number(match[2] or "0") or 0
     sizes = table.nearest(starts)[2]
     fits = np.ones(len(starts), np.bool_)
     if match[3] is not None:
-        fits = sizes == int(match[3], 0)
+        fits = sizes == parse_number(match[3])
         if not fits.any():
             raise UsageError(f"{word!r} is of another kernel or symbol: the size of {name} is {_listed(sizes)} here")
     fits &= offset <= sizes

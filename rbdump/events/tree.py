@@ -167,9 +167,8 @@ def _tar(path: str, data: memoryview, findings: list[Finding]) -> Tree:
         if not _is_header(block):
             problem = "is no tar header"
             break
-        size = _number(override[b"size"]) if b"size" in override else _number(block[124:136])
-        if b"size" in override:
-            digits = override[b"size"]
+        size = _number(block[124:136])
+        if (digits := override.get(b"size")) is not None:
             size = int(digits) if re.fullmatch(rb"\d{1,18}", digits) else -1
         kind = block[156:157]
         if kind in b"1256" and kind:

@@ -138,6 +138,7 @@ def test_an_offset_without_0x_is_decimal_and_that_is_said(tmp_path: Path) -> Non
     texts, codes, _ = of_list(tmp_path, "other+10", "other")
     assert texts == ["other+0xa/0xc0", "other+0x0/0xc0"]
     assert codes == ["decimal-offset"]
+    assert of_list(tmp_path, "other+010/0192") == (["other+0xa/0xc0"], ["decimal-offset"], [])
 
 
 def test_one_bad_argument_does_not_hide_the_answers(run: Run, images: Path) -> None:

@@ -353,3 +353,16 @@ def test_every_format_of_the_samples_parses(sample: str) -> None:
     assert tracefs.clock
     assert tracefs.printk_formats
     assert tracefs.header_event is not None
+
+
+def test_a_size_without_digits_is_no_size(tmp_path: Path) -> None:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for name, headers in (("events/s/one/format", {}), ("events/s/two/format", {"size": ""})):
+            text = format_text("one", 300)
+            member = tarfile.TarInfo(name)
+            member.size, member.pax_headers = len(text), headers
+            archive.addfile(member, io.BytesIO(text))
+    tracefs = load_tracefs(write(tmp_path, out.getvalue()))
+    assert list(tracefs.formats) == [300]
+    assert "begins a member that ends outside the archive" in tracefs.findings[0].message
