@@ -3,15 +3,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["Finding", "Severity", "as_unicode"]
+__all__ = ["Finding", "Severity", "as_unicode", "first_of"]
 
 
 def as_unicode(text: str) -> str:
-    """Text that every reader of JSON accepts: bytes of a file's name that are no UTF-8 become ``\\xff``."""
+    """Text that every reader of JSON accepts: bytes that are no UTF-8 become ``\\xff``."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def first_of(items: Sequence[str], most: int) -> str:
+    """So many of ``items`` in a row for a message, and how many more there are."""
+    return ", ".join(items[:most]) + (f" and {len(items) - most} more" if len(items) > most else "")
 
 
 class Severity(StrEnum):

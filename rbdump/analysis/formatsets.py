@@ -17,7 +17,7 @@ from rbdump.events.rows import Memory
 from rbdump.events.score import FormatFit, score_formats
 from rbdump.events.texts import FormatTexts
 from rbdump.events.tracefs import load_tracefs
-from rbdump.findings import Finding, Severity
+from rbdump.findings import Finding, Severity, first_of
 from rbdump.kernel.events.formats import ImageEvent, image_formats
 from rbdump.kernel.image import load_image
 from rbdump.ring import Region
@@ -153,16 +153,12 @@ def candidate_paths(folder: str, findings: list[Finding]) -> Iterator[str]:
         paths = (os.path.join(where, name) for name in sorted(files) if not name.endswith(_NOT_IMAGES))
         yield from filter(os.path.isfile, paths)  # a pipe may keep its reader waiting, a device may have no end
     if links:
-        message = f"links to folders are not followed: {_some(links)}; give --best-of the folder itself"
+        message = f"links to folders are not followed: {first_of(links, _NAMED)}; give --best-of the folder itself"
         findings.append(Finding(Severity.WARNING, "folder-links", message))
 
 
 def _unreadable(message: str) -> Finding:
     return Finding(Severity.WARNING, "source-unreadable", message)
-
-
-def _some(paths: list[str]) -> str:
-    return ", ".join(paths[:_NAMED]) + (f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else "")
 
 
 def rank(
@@ -195,7 +191,8 @@ def rank(
         refusals = [finding.message for finding in placed.findings if finding.code == "wrong-image"]
         found.append(Candidate(path, fit, placed.check, refusals[0] if refusals else ""))
     if others:
-        message = f"{len(others)} files below {folder} are neither kernel images nor copies of tracefs: {_some(others)}"
+        named = first_of(others, _NAMED)
+        message = f"{len(others)} files below {folder} are neither kernel images nor copies of tracefs: {named}"
         findings.append(Finding(Severity.INFO, "no-format-source", message))
     return sorted(found, key=lambda candidate: candidate.key), findings
 

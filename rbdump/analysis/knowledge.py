@@ -32,7 +32,7 @@ from rbdump.events.score import require_fit, score_formats
 from rbdump.events.texts import FormatTexts
 from rbdump.events.tracefs import Tracefs
 from rbdump.events.variables import infer_variables
-from rbdump.findings import Finding, Severity
+from rbdump.findings import Finding, Severity, first_of
 from rbdump.ring.records import TRACE_ENTRY_SIZE
 from rbdump.symbols.symbolizer import Symbolizer
 from rbdump.symbols.table import SymbolTable
@@ -239,7 +239,7 @@ class _Gatherer:
         loaded = dict.fromkeys(module.name for module in self.region.modules)
         missing = [name for name in loaded if table is not None and name not in table.modules]
         if missing and self.sources.modules is None:
-            listed = ", ".join(missing[:_LISTED]) + f" and {len(missing) - _LISTED} more" * (len(missing) > _LISTED)
+            listed = first_of(missing, _LISTED)
             message = (
                 f"addresses in these modules, should there be any, have no name: {listed} (--modules DIR names them)"
             )

@@ -54,7 +54,6 @@ class Selection:
         if self.last is not None and self.last < 1:
             raise UsageError(f"--last {self.last}: give how many events, 1 or more")
         cpus, events, pids = map(_words, (self.cpus, self.events, self.pids))
-        # a small float would be spelled 5e-05
         since, until = map(_time_text, (self.since, self.until))
         return Choice(
             cpus=choose_cpus(cpus, nr_cpus) if cpus else None,

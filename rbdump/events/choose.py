@@ -19,7 +19,7 @@ from rbdump.events.cpulist import parse_cpulist
 from rbdump.events.entries import Entries
 from rbdump.events.format import EventFormat
 from rbdump.events.rows import Memory
-from rbdump.findings import Finding, Severity
+from rbdump.findings import Finding, Severity, first_of
 from rbdump.numbers import parse_number
 
 if TYPE_CHECKING:
@@ -193,8 +193,7 @@ def _filtered(
         text = f"{unknown} records of events without a format were left out, since a filter cannot look into them"
         findings.append(Finding(Severity.WARNING, "filter-unknown-event", text))
     for reason, events in left_out.items():
-        listed = ", ".join(events[:4]) + (f" and {len(events) - 4} more" if len(events) > 4 else "")
-        text = f"the filter leaves out all records of {listed}: {reason}"
+        text = f"the filter leaves out all records of {first_of(events, 4)}: {reason}"
         severity = Severity.INFO if asked else Severity.WARNING
         findings.append(Finding(severity, "filter-event-left-out", text))
     if left_out and not asked:

@@ -15,6 +15,7 @@ from typing import Literal
 from rbdump.errors import SourceError
 
 __all__ = [
+    "USER_SYSTEMS",
     "EventFormat",
     "Field",
     "FormatError",
@@ -24,6 +25,9 @@ __all__ = [
     "parse_header_page",
     "sizeof",
 ]
+
+USER_SYSTEMS = ("user_events", "user_events_multi")
+"""Of the events that processes make; user_event_print_trace() (trace_events_user.c) prints them as fields."""
 
 
 class FormatError(SourceError):

@@ -24,7 +24,7 @@ import numpy.typing as npt
 from rbdump.columns import look_up
 from rbdump.errors import WrongImageError
 from rbdump.events.entries import PID_MAX_LIMIT, Entries
-from rbdump.events.format import EventFormat, Field
+from rbdump.events.format import USER_SYSTEMS, EventFormat, Field
 from rbdump.events.rows import Memory, Rows
 from rbdump.events.strings import location
 from rbdump.findings import Finding, Severity
@@ -50,7 +50,7 @@ _MIN_SCORE = 0.75
 """The formats of the right kernel score 1.00, those of another one of the same series 0.3 to 0.7."""
 _MIN_SHARE = 0.9
 _MIN_RECORDS = 20
-_LOOSE = frozenset({"syscalls", "synthetic", "user_events", "user_events_multi"})
+_LOOSE = frozenset({"syscalls", "synthetic", *USER_SYSTEMS})
 """Systems whose dynamic data need neither fill the record nor end with a NUL; probes are such too."""
 
 

@@ -60,7 +60,8 @@ class Tree:
         try:
             data = reader()
             # who copies a file through Windows adds carriage returns; a task name may hold one of its own
-            return data.replace(b"\r\n", b"\n") if data.count(b"\r\n") == data.count(b"\n") else data
+            windows = b"\r\n" in data and data.count(b"\r\n") == data.count(b"\n")
+            return data.replace(b"\r\n", b"\n") if windows else data
         except OSError as error:
             self._refused.append(f"{name}: {error.strerror}")
             return None

@@ -19,12 +19,12 @@ from rbdump.events.catalog import Catalog
 from rbdump.events.comms import unknown_task
 from rbdump.events.entries import Entries
 from rbdump.events.facts import Facts
-from rbdump.events.format import EventFormat
+from rbdump.events.format import USER_SYSTEMS, EventFormat
 from rbdump.events.printfmt import UnsupportedPrintFmt, compile_print_fmt
 from rbdump.events.rows import Memory, Rows
-from rbdump.findings import Finding, Severity
+from rbdump.findings import Finding, Severity, first_of
 from rbdump.render import devices, funcgraph, function, latency, prints, stacks, switches
-from rbdump.render.dynamic import USER_SYSTEMS, eprobe_renderer, is_eprobe, is_gone, probe_renderer, synthetic_renderer
+from rbdump.render.dynamic import eprobe_renderer, is_eprobe, is_gone, probe_renderer, synthetic_renderer
 from rbdump.render.fields import RawStyle, fields_renderer
 from rbdump.render.group import Group, MissingField, Renderer, bounded, payloads, render_by_event
 from rbdump.render.reader import Reader, reader_facts, stale_facts
@@ -62,9 +62,7 @@ def unknown_events(entries: Entries, catalog: Catalog) -> list[Finding]:
             reasons.setdefault(catalog.why_unknown(event_id), []).append((event_id, int(counts[event_id])))
     findings = []
     for why, events in reasons.items():
-        shown = ", ".join(str(event_id) for event_id, _ in events[:_IDS_SAID])
-        if len(events) > _IDS_SAID:
-            shown += f" and {len(events) - _IDS_SAID} more"
+        shown = first_of([str(event_id) for event_id, _ in events], _IDS_SAID)
         total = sum(count for _, count in events)
         findings.append(Finding(Severity.WARNING, "unknown-event", f"{total} events with the ids {shown}: {why}"))
     return findings

@@ -18,17 +18,15 @@ import numpy as np
 
 from rbdump.events.catalog import Catalog
 from rbdump.events.facts import Facts
-from rbdump.events.format import EventFormat, Field
+from rbdump.events.format import USER_SYSTEMS, EventFormat, Field
 from rbdump.events.printfmt import UnsupportedPrintFmt, compile_print_fmt
 from rbdump.events.rows import Rows
 from rbdump.events.strings import dynamic_bytes, text_of
 from rbdump.memo import Memo
 from rbdump.render.group import Group, Renderer, column
 
-__all__ = ["USER_SYSTEMS", "eprobe_renderer", "is_eprobe", "is_gone", "probe_renderer", "synthetic_renderer"]
+__all__ = ["eprobe_renderer", "is_eprobe", "is_gone", "probe_renderer", "synthetic_renderer"]
 
-USER_SYSTEMS = ("user_events", "user_events_multi")
-"""Of the events that processes make; user_event_print_trace() (trace_events_user.c) prints them as fields."""
 _HEAD = re.compile(r'^"\(%lx(?: <- %lx)?\)')
 _HEAD_ARGS = re.compile(r"^\s*,\s*REC->__probe_(?:ip|func)(?:\s*,\s*REC->__probe_ret_ip)?")
 _EPROBE_ARGS = re.compile(r'^" (\w+)=')

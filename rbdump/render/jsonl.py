@@ -26,6 +26,7 @@ from rbdump.events.entries import Entries
 from rbdump.events.format import EventFormat, Field
 from rbdump.events.rows import Memory, Rows
 from rbdump.events.strings import dynamic_bytes, text_of
+from rbdump.findings import as_unicode
 from rbdump.memo import Memo
 from rbdump.render.bodies import Bodies
 from rbdump.render.group import or_else, payloads, render_by_event, tails
@@ -40,7 +41,7 @@ Values = Callable[[Rows], list[str]]
 def quoted(text: str) -> str:
     """The text as a JSON string that every parser takes: no lone surrogates."""
     if not text.isascii():
-        text = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        text = as_unicode(text)
     result: str = encode_basestring(text)
     return result
 

@@ -17,7 +17,7 @@ from construct import Container
 
 from rbdump.columns import distinct
 from rbdump.errors import NotARegionError, UsageError
-from rbdump.findings import Finding, Severity
+from rbdump.findings import Finding, Severity, first_of
 from rbdump.ring.bare import bare_region
 from rbdump.ring.buffers import is_permutation, repair_buffers
 from rbdump.ring.edges import say_edges
@@ -265,8 +265,7 @@ class _Opener:
                 value = values.most_common(1)[0][0]
                 setattr(region, name, value if value or name == "kaslr_offset" else None)
             if len(values) > 1:
-                listed = ", ".join(f"{value:#x}" for value in sorted(values)[:_MANY])
-                listed += f" and {len(values) - _MANY} more" * (len(values) > _MANY)
+                listed = first_of([f"{value:#x}" for value in sorted(values)], _MANY)
                 self.find("address-mismatch", f"the CPUs do not agree in {member}: {listed}", severity=Severity.WARNING)
 
     def vote_base(self, headers: list[Container]) -> int | None:
