@@ -20,7 +20,7 @@ from rbdump.findings import Finding
 from rbdump.inputs import load_input, recognize
 from rbdump.ring import open_region
 
-__all__ = ["Given", "as_text", "look_into", "read_pieces"]
+__all__ = ["Given", "look_into", "read_pieces"]
 
 _READ = 1 << 20
 _SNIFF = 4096
@@ -60,17 +60,20 @@ class Given:
     """What the whole text says of where the kernel was; None for a stream, which can be read once only."""
 
 
-def look_into(path: str) -> Given:
+def look_into(path: str, *, stream: bool = False) -> Given:
     """Tell a text, compressed or not, from a region by its first bytes; ``-`` is standard input.
 
-    What is mostly text and holds no region is a text. InputError when it cannot be read, or is text in UTF-16.
+    What is mostly text and holds no region is a text; of a ``stream``, which may never end, what begins mostly as text,
+    or is empty. InputError when it cannot be read, or is text in UTF-16.
     """
     start = _position(path)
     pieces = read_pieces(path)
     head = b""
-    while len(head) < _SNIFF_LEAST and (piece := next(pieces, b"")):
+    while len(head) < _SNIFF_LEAST and not head.endswith(b"\n") and (piece := next(pieces, b"")):
         head += piece
-    if _is_text(head):
+    if stream and not head:
+        return Given(())
+    if _is_text(head, _MOST if stream else 1.0):
         return Given(chain([head], pieces)) if start is None else _read_twice(path, start)
     raw = None
     if path == "-" or not os.path.isfile(path):
@@ -102,25 +105,11 @@ def _holds_region(data: npt.NDArray[np.uint8]) -> bool:
     return True
 
 
-def as_text(path: str) -> Given:
-    """The same of what is a text for sure."""
-    start = _position(path)
-    return Given(_text_pieces(path)) if start is None else _read_twice(path, start)
-
-
-def _text_pieces(path: str) -> Iterator[bytes]:
-    pieces = read_pieces(path)
-    if head := next(pieces, b""):
-        _refuse_utf16(path, head)
-        yield head
-    yield from pieces
-
-
 def _read_twice(path: str, start: int) -> Given:
     """A text in a regular file, which is looked through before anything of it is passed on."""
     if path == "-":
         os.lseek(0, start, os.SEEK_SET)
-    places = find_places(_text_pieces(path))
+    places = find_places(read_pieces(path))
     if path == "-":
         os.lseek(0, start, os.SEEK_SET)
     return Given(read_pieces(path), places=places)

@@ -23,7 +23,7 @@ def resolve(
         typer.Argument(
             metavar="REGION|TEXT|ADDR",
             help="A dump or a text (by content, compressed or not; `-` is stdin), or addresses (0x..., name+0x12);"
-            " without any, text on stdin is filtered.",
+            " without any, stdin.",
             show_default=False,
         ),
     ] = None,
@@ -60,10 +60,11 @@ def resolve(
     from rbdump.analysis.addrs import resolve_addrs
     from rbdump.analysis.placing import Placer
     from rbdump.analysis.resolve import TextResolver, filter_text
-    from rbdump.analysis.texts import as_text, look_into
+    from rbdump.analysis.texts import Given, look_into
 
-    given = look_into(path) if path is not None else as_text("-")
-    if path is not None and given.text is None:
+    addrs = bool(words) and path is None
+    given = Given(()) if addrs else look_into(path or "-", stream=path is None)
+    if given.text is None:
         if keep or lines:
             raise UsageError("--keep and --lines are for text: rbdump parse REGION | rbdump resolve --lines ...")
         from rbdump.analysis.sources import Sources
@@ -80,7 +81,7 @@ def resolve(
             force=force,
             cache=not no_cache,
         )
-        trace = Trace(walk_dump(path, WalkOptions(offset), raw=given.raw), sources)
+        trace = Trace(walk_dump(path or "-", WalkOptions(offset), raw=given.raw), sources)
         trace.write(sys.stdout.fileno())
         report_findings(trace.findings, findings)
         return
@@ -92,13 +93,13 @@ def resolve(
         text_addr=text_addr,
         force=force,
         cache=not no_cache,
-        lines=lines or (bool(words) and path is None),
+        lines=lines or addrs,
     )
     missing = []
     if lines and not placer.has_lines:
         message = "--lines adds nothing: --vmlinux names no image with DWARF, a vmlinux with debug information"
         missing.append(Finding(Severity.WARNING, "no-lines", message))
-    if words and path is None:
+    if addrs:
         if keep:
             raise UsageError("--keep is for text; names of ADDR arguments come in their order")
         resolved = resolve_addrs(placer, words, stated=text_addr is not None or kallsyms is not None)
@@ -111,7 +112,7 @@ def resolve(
             raise resolved.errors[-1]
         return
     resolver = TextResolver(placer, given.places, keep=keep, lines=lines)
-    filter_text(resolver, given.text or (), sys.stdout.fileno())
+    filter_text(resolver, given.text, sys.stdout.fileno())
     report_findings([*given.findings, *missing, *resolver.findings], findings)
 
 

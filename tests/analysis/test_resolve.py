@@ -59,7 +59,10 @@ def soon(fd: int) -> bytes:
     return os.read(fd, 1 << 16) if ready else b""
 
 
-@pytest.mark.parametrize("pieces", [read_pieces, lambda path: look_into(path).text])
+@pytest.mark.parametrize(
+    "pieces",
+    [read_pieces, lambda path: look_into(path).text, lambda path: look_into(path, stream=True).text],
+)
 def test_lines_are_passed_on_as_they_come(images: Path, pieces: Callable[[str], Iterable[bytes]]) -> None:
     read, write = os.pipe()
     back_read, back_write = os.pipe()
@@ -67,6 +70,8 @@ def test_lines_are_passed_on_as_they_come(images: Path, pieces: Callable[[str], 
     worker = threading.Thread(target=lambda: filter_text(resolver, pieces(f"/dev/fd/{read}"), back_write))
     worker.start()
     try:
+        os.write(write, b"one\n")
+        assert soon(back_read) == b"one\n"
         os.write(write, mark() + stack(count=1)[:9])
         assert soon(back_read) == mark()  # the line that is not complete is held
         os.write(write, stack(count=1)[9:])
@@ -283,6 +288,7 @@ def test_a_text_may_come_in_any_way(run: Run, images: Path, tmp_path: Path, pack
     assert wanted.count(b"=> function_") == 12
     (tmp_path / "text").write_bytes(pack(text))
     assert run("resolve", *source, tmp_path / "text").stdout == wanted
+    assert run("resolve", *source, stdin=pack(text)).stdout == wanted
     assert run("resolve", *source, "-", stdin=pack(text)).stdout == wanted
     assert through_a_pipe(pack(text), *source).stdout == wanted
 
@@ -294,6 +300,7 @@ def test_a_region_may_come_in_any_way(run: Run, samples: Path, pack: Callable[[b
     wanted = run("resolve", *source, folder / "region.bin.xz").stdout
     assert b": schedule_idle <-do_idle" in wanted
     content = pack((folder / "region.bin.xz").read_bytes())
+    assert run("resolve", *source, stdin=content).stdout == wanted
     assert run("resolve", *source, "-", stdin=content).stdout == wanted
     assert through_a_pipe(content, *source).stdout == wanted
 
@@ -307,6 +314,7 @@ def test_a_text_may_have_stray_control_bytes(
     (tmp_path / "log").write_bytes(pack(text))
     done = run("resolve", *source, tmp_path / "log")
     assert (done.returncode, done.stdout.count(b"=> function_"), done.stdout[:2]) == (0, 3, b"\0\x01")
+    assert run("resolve", *source, stdin=pack(text)).stdout == done.stdout
     assert run("resolve", *source, "-", stdin=pack(text)).stdout == done.stdout
     assert through_a_pipe(pack(text), *source).stdout == done.stdout
 
