@@ -15,18 +15,20 @@ MemberSpec = tuple[str, int, int] | tuple[str, int, int, int]
 
 
 class BtfWriter:
-    """Types are numbered from 1 in the order in which they are added; 0 is void."""
+    """Types are numbered in the order in which they are added, from 1 (0 is void), or behind those of ``base``."""
 
-    def __init__(self, endian: str = "<") -> None:
+    def __init__(self, endian: str = "<", base: BtfWriter | None = None) -> None:
         self.endian = endian
         self.types: list[bytes] = []
-        self.strings = bytearray(b"\0")
-        self.offsets: dict[str, int] = {"": 0}
+        self.first_type = 1 + len(base.types) if base else 1
+        self.first_string = len(base.strings) if base else 0
+        self.strings = bytearray(b"" if base else b"\0")
+        self.offsets: dict[str, int] = dict(base.offsets) if base else {"": 0}
 
     def string(self, text: str) -> int:
         """The offset of ``text`` in the string section."""
         if text not in self.offsets:
-            self.offsets[text] = len(self.strings)
+            self.offsets[text] = self.first_string + len(self.strings)
             self.strings += text.encode() + b"\0"
         return self.offsets[text]
 
@@ -36,7 +38,7 @@ class BtfWriter:
         number = KINDS[kind] if isinstance(kind, str) else kind
         info = number << 24 | vlen | (1 << 31 if flag else 0)
         self.types.append(struct.pack(f"{self.endian}3I", self.string(name), info, size) + extra)
-        return len(self.types)
+        return self.first_type + len(self.types) - 1
 
     def pack(self, *values: int) -> bytes:
         return struct.pack(f"{self.endian}{len(values)}I", *(value & 0xFFFFFFFF for value in values))

@@ -45,6 +45,8 @@ class Btf:
     """
 
     origin = "BTF"
+    _first = 1
+    """Id of the first type of the blob; 0 is void."""
 
     def __init__(self, data: bytes) -> None:
         self._endian = _byte_order(data)
@@ -94,16 +96,7 @@ class Btf:
 
     def constants(self, names: Iterable[str]) -> dict[str, int]:
         """The values of those of ``names`` that are enumeration constants, looked up all at once."""
-        wanted = {offset: name for name in names if (offset := self._string_offset(name)) is not None}
-        if not wanted or not len(self._starts):
-            return {}
-        positions = np.flatnonzero(np.isin(self._words, np.array(list(wanted), np.uint32)))
-        owners = np.searchsorted(self._starts, positions, side="right") - 1
-        found: dict[str, int] = {}
-        for row in distinct(owners[np.isin(self._kinds[owners], (ENUM, ENUM64))]).tolist():
-            for constant, value in self._enumerators(row + 1):
-                found.setdefault(constant, value)
-        return {name: found[name] for name in wanted.values() if name in found}
+        return {name: values[0] for name, values in self._values(names).items()}
 
     def function(self, name: str) -> FunctionProto | None:
         """The parameters of function ``name``; None when the image knows no such function."""
@@ -112,6 +105,19 @@ class Btf:
             if self._kind(proto) == FUNC_PROTO:
                 return FunctionProto(name, tuple(self._parameters(proto)))
         return None
+
+    def _values(self, names: Iterable[str]) -> dict[str, list[int]]:
+        """What the enumerations give those of ``names`` that are constants, in order."""
+        wanted = {offset: name for name in names if (offset := self._string_offset(name)) is not None}
+        if not wanted or not len(self._starts):
+            return {}
+        positions = np.flatnonzero(np.isin(self._words, np.array(list(wanted), np.uint32)))
+        owners = np.searchsorted(self._starts, positions, side="right") - 1
+        found: dict[str, list[int]] = {}
+        for row in distinct(owners[np.isin(self._kinds[owners], (ENUM, ENUM64))]).tolist():
+            for constant, value in self._enumerators(row + self._first):
+                found.setdefault(constant, []).append(value)
+        return {name: found[name] for name in wanted.values() if name in found}
 
     # -- decoding -----------------------------------------------------------------------------------------------
 
@@ -141,19 +147,24 @@ class Btf:
 
     def _record(self, type_id: int) -> tuple[int, int, int]:
         """``(name offset, info, size or type)`` of a type; zeros for void and for ids that do not exist."""
-        if not 0 < type_id <= len(self._starts):
+        row = type_id - self._first
+        if not 0 <= row < len(self._starts):
             return 0, 0, 0
-        name, info, size = struct.unpack_from(f"{self._endian}3I", self._types, 4 * int(self._starts[type_id - 1]))
+        name, info, size = struct.unpack_from(f"{self._endian}3I", self._types, 4 * int(self._starts[row]))
         return name, info, size
+
+    def _extra(self, type_id: int, size: int) -> bytes:
+        """``size`` of the bytes behind the struct btf_type of a type that exists."""
+        begin = 4 * int(self._starts[type_id - self._first]) + 12
+        return self._types[begin : begin + size]
 
     def _kind(self, type_id: int) -> int:
         return (self._record(type_id)[1] >> 24) & 0x1F
 
     def _items(self, type_id: int, size: int) -> Iterator[tuple[int, ...]]:
         """The vlen items of a type, as tuples of u32."""
-        begin = 4 * int(self._starts[type_id - 1]) + 12
-        count = int(self._infos[type_id - 1]) & 0xFFFF
-        return struct.iter_unpack(f"{self._endian}{size // 4}I", self._types[begin : begin + size * count])
+        count = self._record(type_id)[1] & 0xFFFF
+        return struct.iter_unpack(f"{self._endian}{size // 4}I", self._extra(type_id, size * count))
 
     def _string(self, offset: int) -> str:
         end = self._strings.find(b"\0", offset)
@@ -169,7 +180,7 @@ class Btf:
         if offset is None:
             return []
         rows = np.flatnonzero(self._names == offset)
-        return [int(row) + 1 for row in rows if int(self._kinds[row]) in kinds]
+        return [int(row) + self._first for row in rows if int(self._kinds[row]) in kinds]
 
     def _strip(self, type_id: int) -> int:
         """The type behind typedefs and qualifiers."""
@@ -185,8 +196,7 @@ class Btf:
         _, info, size = self._record(type_id)
         kind = (info >> 24) & 0x1F
         if kind == ARRAY and depth < MAX_DEPTH:
-            begin = 4 * int(self._starts[type_id - 1]) + 12
-            element, count = struct.unpack_from(f"{self._endian}I4xI", self._types, begin)
+            element, count = struct.unpack(f"{self._endian}I4xI", self._extra(type_id, 12))
             return int(count) * self._size(element, depth + 1)
         return size if kind in (INT, STRUCT, UNION, ENUM, ENUM64, FLOAT) else 0
 
@@ -212,7 +222,7 @@ class Btf:
         return StructLayout(self._string(own_name), size, members)
 
     def _enumerators(self, type_id: int) -> Iterator[tuple[str, int]]:
-        signed = bool(int(self._infos[type_id - 1]) >> 31)
+        signed = bool(self._record(type_id)[1] >> 31)
         if self._kind(type_id) == ENUM64:
             for name, low, high in self._items(type_id, 12):
                 value = high << 32 | low
@@ -229,8 +239,7 @@ class Btf:
             signed = False
             values: dict[int, str] = {}
             if kind == INT:
-                begin = 4 * int(self._starts[target - 1]) + 12
-                encoding = struct.unpack_from(f"{self._endian}I", self._types, begin)[0] >> 24
+                encoding = struct.unpack(f"{self._endian}I", self._extra(target, 4))[0] >> 24
                 signed = bool(encoding & 1)
             elif kind in (ENUM, ENUM64):
                 signed = bool(info >> 31)
