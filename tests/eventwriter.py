@@ -233,6 +233,10 @@ class EventWriter:
 
     def btf(self, *, without: str = "") -> bytes:
         """The types, except for the structure or enumeration called ``without``."""
+        return self.types(without=without).build()
+
+    def types(self, *, without: str = "") -> BtfWriter:
+        """The same, for split BTF to continue."""
         out = BtfWriter(self.abi.endian)
         number, word, small = out.int("int", 4, signed=True), out.int("unsigned long", self.abi.long_size), 0
         pointer = out.ptr()
@@ -269,7 +273,7 @@ class EventWriter:
         if without != "trace_type":
             out.enum("trace_type", {"__TRACE_FIRST_TYPE": 0, "TRACE_FN": 1, "__TRACE_LAST_TYPE": self.last_type})
         out.enum("leftover", {"LEFT_OVER": -7}, signed=True)
-        return out.build()
+        return out
 
     def build(self, *, without: str = "", btf: bool = True) -> FakeImage:
         """The image; ``without`` names a type that its BTF lacks."""

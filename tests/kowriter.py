@@ -36,6 +36,16 @@ class KoWriter:
     """Executable sections in file order."""
     functions: list[tuple[str, str, int]] = field(default_factory=list)
     """``(name, section, offset)``"""
+    sections: dict[str, bytes] = field(default_factory=dict)
+    """Sections that are not loaded: ``.BTF``."""
+
+    def name_events(self, system: str, *names: str) -> None:
+        """Add the symbols that the definitions of events leave."""
+        self.functions += [(f"__event_{name}", "_ftrace_events", 0) for name in names]
+        variable = system.replace("-", "_")
+        self.functions.append(
+            (f"str__{variable}__trace_system_name", ".data", self.events.string(system) - self.events.base)
+        )
 
     @property
     def abi(self) -> Abi:
@@ -59,6 +69,7 @@ class KoWriter:
         info = b"".join(f"{key}={value}".encode() + b"\0" for key, value in self.modinfo.items())
         sections.append((".modinfo", PROGBITS, ALLOC, info, 0, 0, 1))
         sections.append((".bss", NOBITS, ALLOC | WRITE, b"", 0, 0, 8))
+        sections += [(name, PROGBITS, 0, data, 0, 0, 1) for name, data in self.sections.items()]
         symtab = len(sections) + len(relocated)
         kind, prefix = (RELA, ".rela") if with_addends else (REL, ".rel")
         for index, name, entries in relocated:

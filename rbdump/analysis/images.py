@@ -22,6 +22,7 @@ from rbdump.kernel.events.moduleids import UnknownEvent, infer_module_ids
 from rbdump.kernel.image import KernelImage
 from rbdump.kernel.types.btf import Btf
 from rbdump.kernel.types.imagetypes import image_types
+from rbdump.kernel.types.splitbtf import SplitBtf
 from rbdump.kernel.types.typeinfo import FunctionProto, TypeSource
 from rbdump.ring import Region
 from rbdump.symbols.delta import BootAddresses
@@ -58,9 +59,11 @@ def read_image(path: str, *, cache: bool = True) -> ReadImage:
 class _Image:
     """One image with what it tells of events."""
 
-    def __init__(self, placed: PlacedImage, formats: ImageFormats | None) -> None:
+    def __init__(self, placed: PlacedImage, formats: ImageFormats | None, types: TypeSource | None = None) -> None:
         self.placed = placed
         self.formats = formats
+        self.types = types
+        """Those that the events of its modules were read with; None when nobody asked for modules."""
 
     def string_at(self, addr: int) -> str | None:
         if self.placed.delta is None:
@@ -72,6 +75,8 @@ class _Image:
     @cached_property
     def btf(self) -> Btf | None:
         """Its types; the kernel prints arguments of functions only where it has them itself."""
+        if isinstance(self.types, Btf):
+            return self.types
         try:
             blob = self.placed.opened.image.btf
             return None if blob is None else Btf(blob)
@@ -106,17 +111,18 @@ class Images:
         for image in read:
             findings += image.findings
             wants_modules = modules is not None and bool(boot.modules)
+            types = _types(image.opened.image) if wants_modules and image.formats is not None else None
             placed = place_image(
                 image.opened,
                 boot,
                 *words(),
                 modules=modules,
-                types=_types(image.opened.image) if wants_modules and image.formats is not None else None,
+                types=types,
                 text_addr=text_addr,
                 force=force,
             )
             findings += placed.findings
-            images.append(_Image(placed, image.formats))
+            images.append(_Image(placed, image.formats, types))
         return cls(images, region, modules, findings)
 
     @property
@@ -158,12 +164,28 @@ class Images:
         """The string at an address of the last boot, if an image holds it."""
         return next((text for image in self._images if (text := image.string_at(addr)) is not None), None)
 
-    def constant(self, name: str) -> int | None:
-        """The value of an enumerator that format files leave as a name."""
+    def constant(self, name: str, event: tuple[str, str]) -> int | None:
+        """The value of an enumerator that the print fmt of an event names: the module's whose event it is, if any."""
+        owners = self._owners.get(event, ())
+        own = {value for types in owners if (value := types.constant(name)) is not None}
+        if own:
+            return own.pop() if len(own) == 1 else None
         for image in self._images:
             if image.formats is not None and name in image.formats.constants:
                 return image.formats.constants[name]
+            if owners and isinstance(image.types, Btf) and (known := image.types.constant(name)) is not None:
+                return known
         return None
+
+    @cached_property
+    def _owners(self) -> dict[tuple[str, str], list[SplitBtf]]:
+        """The types of the modules that may define each event."""
+        owners: dict[tuple[str, str], list[SplitBtf]] = {}
+        for module in (module for image in self._images for module in image.placed.modules.modules):
+            if module.types is not None:
+                for event in module.event_names:
+                    owners.setdefault(event, []).append(module.types)
+        return owners
 
     @property
     def release(self) -> str | None:

@@ -26,7 +26,7 @@ from rbdump.errors import WrongImageError
 from rbdump.events.builtin import builtin_formats, choose_numbering, contradicted
 from rbdump.events.catalog import Catalog
 from rbdump.events.entries import Entries
-from rbdump.events.facts import Facts, no_addr, no_module, no_prototypes
+from rbdump.events.facts import Facts, no_addr, no_constant, no_module, no_prototypes
 from rbdump.events.rows import Memory
 from rbdump.events.score import require_fit, score_formats
 from rbdump.events.texts import FormatTexts
@@ -159,7 +159,7 @@ class _Gatherer:
             in_ns=in_ns,
             addr_of=table.addr if table is not None else no_addr,
             in_module=table.in_module if table is not None else no_module,
-            constant=images.constant if images is not None else no_addr,
+            constant=images.constant if images is not None else no_constant,
             prototypes=images.prototypes if images is not None else no_prototypes,
             release=images.release if images is not None else None,
             eprobes=dict(ChainMap(*(copy.eprobes for copy in copies))),

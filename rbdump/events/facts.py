@@ -12,7 +12,7 @@ from rbdump.abi import Abi
 if TYPE_CHECKING:
     from rbdump.kernel.types.typeinfo import FunctionProto
 
-__all__ = ["Facts", "Prototypes", "Symbols", "no_addr", "no_module", "no_prototypes"]
+__all__ = ["Facts", "Prototypes", "Symbols", "no_addr", "no_constant", "no_module", "no_prototypes"]
 
 
 class Symbols(Protocol):
@@ -50,6 +50,11 @@ def no_addr(name: str) -> int | None:
     return None
 
 
+def no_constant(name: str, event: tuple[str, str]) -> int | None:
+    """No enumerator is known."""
+    return None
+
+
 Prototypes = Callable[[str], "FunctionProto | None"]
 """The parameters of a function by its name; None for a function that is not known."""
 
@@ -77,8 +82,9 @@ class Facts:
     """The type information of the kernel, opened when a record asks for it; None when there is none."""
     release: str | None = None
     """``6.16.3-cloud-amd64``, as an image of the kernel tells it; None without one."""
-    constant: Callable[[str], int | None] = no_addr
-    """The value of an enumerator, from the type information of the kernel."""
+    constant: Callable[[str, tuple[str, str]], int | None] = no_constant
+    """The value of an enumerator in the print fmt of an event, by its (system, name), from the types of the kernel and
+    of the module whose event it is."""
     variables: Mapping[str, int] = field(default_factory=dict)
     """Values of variables of the kernel that print fmts name, see `rbdump.events.variables`: ``vmemmap_base``."""
     eprobes: Mapping[tuple[str, str], str] = field(default_factory=dict)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -17,10 +18,15 @@ from rbdump.findings import Finding
 from rbdump.kernel.events.formats import ImageEvent
 from rbdump.kernel.events.modules import KernelModule, LoadedModules, ModuleEvent
 from rbdump.kernel.symboldata import Names, SymbolData
+from rbdump.kernel.types.btf import Btf
+from rbdump.kernel.types.splitbtf import SplitBtf
 from rbdump.ring import open_region, walk_region
+from tests.btfwriter import BtfWriter
 from tests.ringwriter import write_region
 
 NEXT_ID = 1548
+NO_SYMBOLS = SymbolData(np.empty(0, np.uint64), Names.from_list([]), np.empty(0, np.uint8), "module")
+NO_EVENTS = KernelModule("toy", NO_SYMBOLS, ())
 TEXT = """name: {name}
 ID: -1
 format:
@@ -48,8 +54,7 @@ def inferred(records: list[bytes], missing: tuple[str, ...] = ()) -> tuple[list[
     region = open_region(np.frombuffer(region_bytes, np.uint8))
     memory = Memory(region.data, region.abi)
     entries, _ = gather_entries(walk_region(region), memory)
-    symbols = SymbolData(np.empty(0, np.uint64), Names.from_list([]), np.empty(0, np.uint8), "module")
-    toy = KernelModule("toy", symbols, (event("first", 12), event("second", 20)))
+    toy = KernelModule("toy", NO_SYMBOLS, (event("first", 12), event("second", 20)))
     placed = SimpleNamespace(modules=LoadedModules((toy,), missing))
     formats = SimpleNamespace(next_id=NEXT_ID)
     findings: list[Finding] = []
@@ -75,3 +80,29 @@ def test_ids_that_a_format_explains_are_left_alone() -> None:
     (texts,), findings = inferred([record(5, 20)])
     assert list(texts) == []
     assert findings == []
+
+
+def toy_module(events: set[tuple[str, str]], values: dict[str, int], kernel: BtfWriter) -> KernelModule:
+    out = BtfWriter(base=kernel)
+    out.enum("", values)
+    return replace(NO_EVENTS, types=SplitBtf(out.build(), Btf(kernel.build())), event_names=frozenset(events))
+
+
+def test_events_of_modules_have_the_enumerators_of_their_own_module() -> None:
+    kernel = BtfWriter()
+    kernel.enum("", {"KERNEL": 1, "OF_BOTH": 2, "UNUSED": 3})
+    modules = (
+        toy_module({("toy", "open"), ("shared", "same")}, {"OWN": 10, "OF_BOTH": 20, "ALIKE": 5}, kernel),
+        toy_module({("other", "open"), ("shared", "same")}, {"OWN": 11, "ALIKE": 5}, kernel),
+    )
+    placed = SimpleNamespace(modules=LoadedModules(modules, ()))
+    formats = SimpleNamespace(constants={"KERNEL": 1, "OF_BOTH": 2})
+    images = Images([_Image(cast(Any, placed), cast(Any, formats), Btf(kernel.build()))], cast(Any, None), None, [])
+
+    def of(system: str, name: str) -> list[int | None]:
+        return [images.constant(word, (system, name)) for word in ("OWN", "OF_BOTH", "ALIKE", "KERNEL", "UNUSED")]
+
+    assert of("toy", "open") == [10, 20, 5, 1, 3]
+    assert of("other", "open") == [11, 2, 5, 1, 3]
+    assert of("shared", "same") == [None, 20, 5, 1, 3]
+    assert of("toy", "of_another") == [None, 2, None, 1, None]

@@ -152,7 +152,7 @@ class Evaluator(Context):
             if name == JIFFIES:
                 self.notes.append("what depends on the time of printing is as of the end of the trace")
             return Int(self.types.ulong, wrap(known, self.types.ulong))
-        known = self.facts.constant(name)
+        known = self.facts.constant(name, (self.fmt.system, self.fmt.name))
         if known is None:
             known = ENUMERATORS.get(name)
         if known is not None:

@@ -25,6 +25,8 @@ from rbdump.kernel.events.eventtable import EventTable
 from rbdump.kernel.events.formats import ImageEvent, event_text
 from rbdump.kernel.files.relocatable import RelocatableModule
 from rbdump.kernel.symboldata import SymbolData
+from rbdump.kernel.types.btf import Btf
+from rbdump.kernel.types.splitbtf import SplitBtf
 from rbdump.kernel.types.structs import pointer_table
 from rbdump.kernel.types.typeinfo import TypeSource
 
@@ -59,6 +61,10 @@ class KernelModule:
     """Functions at their addresses of the last boot; data symbols are left out, nothing records where data was."""
     events: tuple[ModuleEvent, ...]
     """In the order in which they get their ids."""
+    types: SplitBtf | None = None
+    """The types of its own; None where nobody asked for its events, and where it has none or they cannot be read."""
+    event_names: frozenset[tuple[str, str]] = frozenset()
+    """(system, name) of the events that may be its own, whose print fmts name enumerators of ``types``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +168,23 @@ def open_module(
     if not memory.text_is_exact:
         message = f"{path}: the loader puts call trampolines before its code: its symbols may be a little off"
         findings.append(Finding(Severity.WARNING, "module-text-inexact", message))
-    events = tuple(_events(memory, types, name, findings)) if types else ()
-    return KernelModule(name, memory.symbols, events)
+    if types is None:
+        return KernelModule(name, memory.symbols, ())
+    events = tuple(_events(memory, types, name, findings))
+    own = _own_types(memory, types if isinstance(types, Btf) else None, path, findings)
+    return KernelModule(name, memory.symbols, events, own, memory.event_names())
+
+
+def _own_types(memory: RelocatableModule, kernel: Btf | None, path: str, findings: list[Finding]) -> SplitBtf | None:
+    """The module's BTF, which continues that of the kernel, or one that it brings along."""
+    blob, base = memory.section(".BTF"), memory.section(".BTF.base")
+    if blob is None:
+        return None
+    try:
+        return SplitBtf(blob, Btf(base) if base is not None else kernel)
+    except SourceError as error:
+        findings.append(Finding(Severity.WARNING, "module-types", f"{path}: its types are not used: {error}"))
+        return None
 
 
 def _events(memory: RelocatableModule, types: TypeSource, module: str, findings: list[Finding]) -> list[ModuleEvent]:

@@ -9,6 +9,7 @@ no kernel uses, so that the pointers inside the module lead somewhere.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,10 @@ TABLES = {
     "_ftrace_events": "ftrace_events",
     "_ftrace_eval_map": "ftrace_eval_maps",
 }
+_EVENT = b"__event_"
+"""How the names of the pointers in the table of events begin (include/trace/stages)."""
+_SYSTEM = re.compile(rb"(?<=\0)str__\w+__trace_system_name\0")
+"""The names of the strings that name the systems of its events."""
 # Loaders of these fill call trampolines in before they lay the sections out; their size is not in the file.
 TRAMPOLINES = (".plt", ".stubs", ".got", ".text.ftrace_trampoline")
 
@@ -118,6 +123,23 @@ class RelocatableModule:
             if item.startswith(wanted):
                 return item[len(wanted) :].decode("utf-8", "replace")
         return None
+
+    def section(self, name: str) -> bytes | None:
+        """The bytes of a section; None when there is none of that name."""
+        section = self._elf.section(name)
+        return None if section is None else self._elf.contents(section).tobytes()
+
+    def event_names(self) -> frozenset[tuple[str, str]]:
+        """What its events may be called, each as (system, name), by the symbols that their definitions leave."""
+        tables = [i for i in self._places if TABLES.get(self._elf.sections[i].name) == "ftrace_events"]
+        strings = self._strings.tobytes()
+        rows = self._rows["name"][np.isin(self._rows["shndx"], tables)]
+        words = [strings[begin : strings.find(b"\0", begin)] for begin in rows.tolist()]
+        names = [word.removeprefix(_EVENT).decode("utf-8", "replace") for word in words if word.startswith(_EVENT)]
+        begins = [match.start() for match in _SYSTEM.finditer(strings)] if names else []
+        values = self._values[np.isin(self._rows["name"], begins)].tolist()
+        systems = {text for value in values if (text := self.cstring(value))}
+        return frozenset((system, name) for system in systems for name in names)
 
     @property
     def text_is_exact(self) -> bool:

@@ -205,7 +205,14 @@ def test_what_cannot_be_rendered_says_why(print_fmt: str, reason: str) -> None:
 
 def test_enumerators_come_from_the_kernel_first() -> None:
     known = {"SOME_ENUMERATOR": 7, "HRTIMER_MODE_REL": 9}
-    assert render('"%d %d", SOME_ENUMERATOR, HRTIMER_MODE_REL', constant=known.get) == "7 9"
+    asked = set()
+
+    def constant(name: str, event: tuple[str, str]) -> int | None:
+        asked.add(event)
+        return known.get(name)
+
+    assert render('"%d %d", SOME_ENUMERATOR, HRTIMER_MODE_REL', constant=constant) == "7 9"
+    assert asked == {("test", "ev")}
     assert render('"%d", HRTIMER_MODE_REL') == "1"
 
 

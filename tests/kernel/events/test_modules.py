@@ -16,6 +16,7 @@ from rbdump.findings import Finding
 from rbdump.kernel.events.formats import read_formats
 from rbdump.kernel.events.modules import KernelModule, load_modules, open_module
 from rbdump.kernel.types.btf import Btf
+from tests.btfwriter import BtfWriter
 from tests.eventwriter import EventWriter
 from tests.kowriter import KoWriter
 
@@ -121,6 +122,49 @@ def test_an_event_that_cannot_be_read_leaves_the_module_without_events(tmp_path:
     loaded, findings = load(tmp_path, module)
     assert loaded.events == ()
     assert [finding.code for finding in findings] == ["event-table-broken"]
+
+
+def with_types(module: KoWriter, base: BtfWriter) -> KoWriter:
+    """The module with enumerators of its own, in split BTF that continues ``base``."""
+    own = BtfWriter(base.endian, base)
+    own.enum("", {"TOY_OPEN": 2, "LEFT_OVER": 3})
+    module.sections[".BTF"] = own.build()
+    module.name_events("toy", "toy_start", "toy_stop")
+    return module
+
+
+@KINDS
+def test_a_module_tells_the_types_of_its_own_and_what_its_events_are_called(
+    tmp_path: Path, machine: str, abi: Abi
+) -> None:
+    written = toy(machine, abi)
+    module, findings = load(tmp_path, with_types(written, written.events.types()), 0xBF000000)
+    assert "module-types" not in [finding.code for finding in findings]
+    assert module.types is not None
+    assert module.types.constants(["TOY_OPEN", "LEFT_OVER", "TRACE_FN"]) == {"TOY_OPEN": 2, "LEFT_OVER": 3}
+    assert module.event_names == {("toy", "toy_start"), ("toy", "toy_stop")}
+
+
+def test_a_module_may_bring_the_base_of_its_types(tmp_path: Path) -> None:
+    base = BtfWriter()
+    base.struct("page", 64, [])
+    base.string("LEFT_OVER")
+    written = with_types(toy(), base)
+    written.sections[".BTF.base"] = base.build()
+    module, _ = load(tmp_path, written)
+    assert module.types is not None
+    assert module.types.constants(["TOY_OPEN", "LEFT_OVER"]) == {"TOY_OPEN": 2, "LEFT_OVER": 3}
+
+
+@pytest.mark.parametrize("section", [".BTF", ".BTF.base"])
+@pytest.mark.parametrize("blob", [b"\x9f\xeb", b"\x9f\xeb\x01\0" + bytes([255] * 20), bytes(99)])
+def test_types_that_cannot_be_read_are_said_and_cost_nothing_else(tmp_path: Path, section: str, blob: bytes) -> None:
+    written = toy()
+    with_types(written, written.events.types()).sections[section] = blob
+    module, (finding,) = load(tmp_path, written)
+    assert finding.code == "module-types"
+    assert module.types is None
+    assert len(module.events) == 2
 
 
 def test_a_folder_of_modules(tmp_path: Path) -> None:
