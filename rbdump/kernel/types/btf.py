@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 
-from rbdump.columns import distinct
 from rbdump.errors import SourceError
 from rbdump.kernel.types.typeinfo import FunctionProto, Member, Parameter, StructLayout
 
 __all__ = ["Btf"]
+
+Words = npt.NDArray[np.uint32]
 
 MAGIC = 0xEB9F
 HEADER_SIZE = 24
@@ -25,6 +28,8 @@ MAX_DEPTH = 64
 """Modifiers and anonymous members nest a few levels; a chain longer than this is a loop."""
 MAX_MEMBERS = 1 << 10
 """Anonymous structures inside one structure; in damaged types they may contain each other."""
+MAX_SAME = 64
+"""Enumerators of one name that are looked at."""
 
 INT, PTR, ARRAY, STRUCT, UNION, ENUM, FWD, TYPEDEF, VOLATILE, CONST, RESTRICT = range(1, 12)
 FUNC, FUNC_PROTO, VAR, DATASEC, FLOAT, DECL_TAG, TYPE_TAG, ENUM64 = range(12, 20)
@@ -108,16 +113,39 @@ class Btf:
 
     def _values(self, names: Iterable[str]) -> dict[str, list[int]]:
         """What the enumerations give those of ``names`` that are constants, in order."""
-        wanted = {offset: name for name in names if (offset := self._string_offset(name)) is not None}
-        if not wanted or not len(self._starts):
-            return {}
-        positions = np.flatnonzero(np.isin(self._words, np.array(list(wanted), np.uint32)))
-        owners = np.searchsorted(self._starts, positions, side="right") - 1
+        offsets, positions = self._enumerator_index
         found: dict[str, list[int]] = {}
-        for row in distinct(owners[np.isin(self._kinds[owners], (ENUM, ENUM64))]).tolist():
-            for constant, value in self._enumerators(row + self._first):
-                found.setdefault(constant, []).append(value)
-        return {name: found[name] for name in wanted.values() if name in found}
+        for name in dict.fromkeys(names):
+            if (offset := self._string_offset(name)) is None:
+                continue
+            begin, end = np.searchsorted(offsets, [offset, offset + 1]).tolist()
+            if end > begin:
+                found[name] = [self._value_at(at) for at in positions[begin : min(end, begin + MAX_SAME)].tolist()]
+        return found
+
+    @cached_property
+    def _enumerator_index(self) -> tuple[Words, npt.NDArray[np.int64]]:
+        """The names of all enumerators as offsets, ascending, and the words where they are."""
+        positions = np.sort(np.concatenate([self._item_words(ENUM), self._item_words(ENUM64)]))
+        names = self._words[positions]
+        order = np.argsort(names, kind="stable")
+        return names[order], positions[order]
+
+    def _item_words(self, kind: int) -> npt.NDArray[np.int64]:
+        """The first word of each item of each type of a kind that has items: the offset of its name."""
+        rows = np.flatnonzero(self._kinds == kind)
+        counts = (self._infos[rows] & 0xFFFF).astype(np.int64)
+        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        words: npt.NDArray[np.int64] = np.repeat(self._starts[rows] + 3, counts) + ITEM_SIZE[kind] // 4 * within
+        return words
+
+    def _value_at(self, position: int) -> int:
+        """The value of the enumerator whose first word is at ``position``."""
+        info = int(self._infos[np.searchsorted(self._starts, position, side="right") - 1])
+        value, bits = int(self._words[position + 1]), 32
+        if (info >> 24) & 0x1F == ENUM64:
+            value, bits = value | int(self._words[position + 2]) << 32, 64
+        return value - (1 << bits) if info >> 31 and value >> (bits - 1) else value
 
     # -- decoding -----------------------------------------------------------------------------------------------
 

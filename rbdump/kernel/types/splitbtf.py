@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rbdump.errors import SourceError
-from rbdump.kernel.types.btf import ENUM, ENUM64, FUNC_PROTO, ITEM_SIZE, STRUCT, UNION, Btf
+from rbdump.kernel.types.btf import ENUM, ENUM64, FUNC_PROTO, STRUCT, UNION, Btf
 
 __all__ = ["SplitBtf"]
 
@@ -76,14 +76,8 @@ class SplitBtf(Btf):
 
     def _name_offsets(self) -> npt.NDArray[np.int64]:
         """All offsets of names in the blob, each once."""
-        found = [self._names]
-        for kind in NAMED_ITEMS:
-            rows = np.flatnonzero(self._kinds == kind)
-            counts = (self._infos[rows] & 0xFFFF).astype(np.int64)
-            step = ITEM_SIZE[kind] // 4
-            within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-            found.append(self._words[np.repeat(self._starts[rows] + 3, counts) + step * within])
-        return np.unique(np.concatenate(found)).astype(np.int64)
+        items = np.concatenate([self._item_words(kind) for kind in NAMED_ITEMS])
+        return np.unique(np.concatenate([self._names, self._words[items]])).astype(np.int64)
 
     def _string_begins(self) -> npt.NDArray[np.int64]:
         """Where the strings of the blob begin."""

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import struct
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -147,3 +148,14 @@ def test_damaged_btf_never_raises_anything_else(data: st.DataObject) -> None:
         btf.function(name)
     btf.constant("DEAD")
     btf.constant("HUGE")
+
+
+def test_many_names_in_many_enumerators_take_no_time() -> None:
+    out = BtfWriter()
+    names = [f"NAME_{number}" for number in range(3000)]
+    for _ in range(30):
+        out.enum("", {name: number for number, name in enumerate(names)})
+    btf = Btf(out.build())
+    began = time.process_time()
+    assert [btf.constant(name) for name in names] == list(range(3000))
+    assert time.process_time() - began < 2
