@@ -19,10 +19,10 @@ from rbdump.events.texts import FormatTexts
 from rbdump.findings import Finding, Severity
 from rbdump.kernel.events.formats import ImageFormats, image_formats
 from rbdump.kernel.events.moduleids import UnknownEvent, infer_module_ids
+from rbdump.kernel.events.modules import KernelModule
 from rbdump.kernel.image import KernelImage
 from rbdump.kernel.types.btf import Btf
 from rbdump.kernel.types.imagetypes import image_types
-from rbdump.kernel.types.splitbtf import SplitBtf
 from rbdump.kernel.types.typeinfo import FunctionProto, TypeSource
 from rbdump.ring import Region
 from rbdump.symbols.delta import BootAddresses
@@ -164,28 +164,24 @@ class Images:
         """The string at an address of the last boot, if an image holds it."""
         return next((text for image in self._images if (text := image.string_at(addr)) is not None), None)
 
-    def constant(self, name: str, event: tuple[str, str]) -> int | None:
-        """The value of an enumerator that the print fmt of an event names: the module's whose event it is, if any."""
-        owners = self._owners.get(event, ())
-        own = {value for types in owners if (value := types.constant(name)) is not None}
-        if own:
-            return own.pop() if len(own) == 1 else None
+    def constant(self, name: str, *, of_module: bool) -> int | None:
+        """The value of an enumerator that the print fmt of an event of the kernel proper, or of a module, names."""
         for image in self._images:
             if image.formats is not None and name in image.formats.constants:
                 return image.formats.constants[name]
-            if owners and isinstance(image.types, Btf) and (known := image.types.constant(name)) is not None:
+            if of_module and image.btf is not None and (known := image.btf.constant(name)) is not None:
                 return known
         return None
 
-    @cached_property
-    def _owners(self) -> dict[tuple[str, str], list[SplitBtf]]:
-        """The types of the modules that may define each event."""
-        owners: dict[tuple[str, str], list[SplitBtf]] = {}
-        for module in (module for image in self._images for module in image.placed.modules.modules):
-            if module.types is not None:
-                for event in module.event_names:
-                    owners.setdefault(event, []).append(module.types)
-        return owners
+    @property
+    def modules(self) -> list[KernelModule]:
+        """The modules of the dead kernel that were opened."""
+        return [module for image in self._images for module in image.placed.modules.modules]
+
+    @property
+    def btf(self) -> Btf | None:
+        """The types of the first image that has some."""
+        return next((image.btf for image in self._images if image.btf is not None), None)
 
     @property
     def release(self) -> str | None:

@@ -15,18 +15,20 @@ from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from rbdump.analysis.clocks import choose_clock, clock_counts_ns
+from rbdump.analysis.enumerators import Enumerators
 from rbdump.analysis.sources import SourceFiles, Sources
 from rbdump.analysis.walking import Walk
 from rbdump.errors import WrongImageError
 from rbdump.events.builtin import builtin_formats, choose_numbering, contradicted
 from rbdump.events.catalog import Catalog
 from rbdump.events.entries import Entries
-from rbdump.events.facts import Facts, no_addr, no_constant, no_module, no_prototypes
+from rbdump.events.facts import Facts, no_addr, no_module, no_prototypes
 from rbdump.events.rows import Memory
 from rbdump.events.score import require_fit, score_formats
 from rbdump.events.texts import FormatTexts
@@ -36,6 +38,10 @@ from rbdump.findings import Finding, Severity, first_of
 from rbdump.ring.records import TRACE_ENTRY_SIZE
 from rbdump.symbols.symbolizer import Symbolizer
 from rbdump.symbols.table import SymbolTable
+
+if TYPE_CHECKING:
+    from rbdump.analysis.images import Images
+    from rbdump.kernel.events.modules import KernelModule
 
 __all__ = ["Knowledge", "gather_knowledge"]
 
@@ -159,7 +165,7 @@ class _Gatherer:
             in_ns=in_ns,
             addr_of=table.addr if table is not None else no_addr,
             in_module=table.in_module if table is not None else no_module,
-            constant=images.constant if images is not None else no_constant,
+            constant=Enumerators(images, self.modules(images, table)),
             prototypes=images.prototypes if images is not None else no_prototypes,
             release=images.release if images is not None else None,
             eprobes=dict(ChainMap(*(copy.eprobes for copy in copies))),
@@ -171,6 +177,21 @@ class _Gatherer:
             saved |= copy.saved_cmdlines
         self.say_modules(table)
         return Knowledge(catalog, facts, table, saved, clock, self.findings, unverified)
+
+    def modules(self, images: Images | None, table: SymbolTable | None) -> list[KernelModule]:
+        """The modules of the dead kernel, those too that have no addresses, and those that no image goes with."""
+        if images is not None and (modules := images.modules):
+            return modules
+        folder = self.sources.modules
+        names = [module.name for module in self.region.modules] or (table.modules if table is not None else ())
+        if folder is None or not names or not self.files.copies:  # no format names enumerators of theirs
+            return []
+        from rbdump.kernel.events.modules import load_module_types
+
+        kernel, release = (images.btf, images.release) if images is not None else (None, None)
+        return load_module_types(
+            folder, names, abi=self.region.abi, kernel=kernel, release=release, findings=self.findings
+        )
 
     def without_contradicted(self, source: FormatTexts) -> FormatTexts:
         """A source without those formats of ftrace's own events that the records show to be of another kernel."""
@@ -246,11 +267,13 @@ class _Gatherer:
             self.findings.append(Finding(Severity.WARNING, "modules-unresolved", message))
         elif not missing and table is not None:
             self.say_functions(table)
+        named = bool(self.region.modules or (table is not None and table.modules))
+        use = "tells enumerators only" if self.files.copies and named else "is of no use"
         if self.sources.modules is not None and not self.region.modules:
-            message = "--modules is of no use: the region does not say which modules were loaded, nor where"
+            message = f"--modules {use}: the region does not say which modules were loaded, nor where"
             self.findings.append(Finding(Severity.WARNING, "modules-unknown", message))
         elif self.sources.modules is not None and not self.sources.vmlinux:
-            message = "--modules is of no use without the kernel image: give that as well (--vmlinux)"
+            message = f"--modules {use} without the kernel image: give that as well (--vmlinux)"
             self.findings.append(Finding(Severity.WARNING, "modules-without-image", message))
 
     def say_functions(self, table: SymbolTable) -> None:

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from rbdump.analysis.enumerators import Enumerators
 from rbdump.analysis.images import INFERRED, Images, _Image
 from rbdump.events.entries import gather_entries
 from rbdump.events.rows import Memory
@@ -98,9 +99,10 @@ def test_events_of_modules_have_the_enumerators_of_their_own_module() -> None:
     placed = SimpleNamespace(modules=LoadedModules(modules, ()))
     formats = SimpleNamespace(constants={"KERNEL": 1, "OF_BOTH": 2})
     images = Images([_Image(cast(Any, placed), cast(Any, formats), Btf(kernel.build()))], cast(Any, None), None, [])
+    enumerators = Enumerators(images, images.modules)
 
     def of(system: str, name: str) -> list[int | None]:
-        return [images.constant(word, (system, name)) for word in ("OWN", "OF_BOTH", "ALIKE", "KERNEL", "UNUSED")]
+        return [enumerators(word, (system, name)) for word in ("OWN", "OF_BOTH", "ALIKE", "KERNEL", "UNUSED")]
 
     assert of("toy", "open") == [10, 20, 5, 1, 3]
     assert of("other", "open") == [11, 2, 5, 1, 3]

@@ -11,6 +11,9 @@ import pytest
 
 import rbdump
 from rbdump.errors import WrongImageError
+from tests.btfwriter import BtfWriter
+from tests.eventwriter import EventWriter
+from tests.kowriter import KoWriter
 
 
 def without_modules(samples: Path, sample: str, tmp_path: Path) -> str:
@@ -49,7 +52,34 @@ def test_a_folder_of_modules_is_of_no_use_without_the_image(samples: Path, tmp_p
 
 def test_a_folder_of_modules_is_of_no_use_without_their_addresses(samples: Path, tmp_path: Path) -> None:
     trace = rbdump.open(str(samples / "6.12.43-sched" / "region.bin.xz"), modules=str(tmp_path))
-    assert "modules-unknown" in codes(trace)
+    (said,) = (finding.message for finding in trace.knowledge.findings if "--modules" in finding.message)
+    assert said.startswith("--modules is of no use: the region")
+
+
+@pytest.mark.parametrize("sample", ["6.12.43-modules", "7.3.4-modules"])
+def test_modules_tell_the_enumerators_of_their_events_to_formats_of_tracefs(
+    samples: Path, tmp_path: Path, sample: str
+) -> None:
+    """Which modules there were is told by the region, or by the symbol list alone; no image is needed for it."""
+    kernel = BtfWriter()
+    kernel.enum("", {"KERNEL": 1})
+    own = BtfWriter(base=kernel)
+    own.enum("", {f"BRIDGE_{number}": number for number in range(9)})
+    module = KoWriter(EventWriter())
+    module.events.event("bridge", "br_fdb_add")
+    module.name_events("bridge", "br_fdb_add")
+    module.sections[".BTF"] = own.build()
+    for name in ("bridge", "unheard_of"):
+        (tmp_path / f"{name}.ko").write_bytes(module.build())
+    (tmp_path / "llc.ko").write_bytes(b"no module")
+    folder = samples / sample
+    options = {"tracefs": str(folder / "tracefs.tar.xz"), "kallsyms": str(folder / "kallsyms.xz")}
+    known = rbdump.open(str(folder / "region.bin.xz"), modules=str(tmp_path), **options).knowledge
+    assert known.facts.constant("BRIDGE_7", ("bridge", "br_fdb_add")) == 7
+    assert known.facts.constant("BRIDGE_7", ("bridge", "br_fdb_update")) is None
+    said = [finding.code for finding in known.findings if "--modules tells enumerators only" in finding.message]
+    assert said == ["modules-without-image" if sample[0] == "7" else "modules-unknown"]
+    assert "module-unreadable" in [finding.code for finding in known.findings]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ formats of trace_printk() to memory of its own (`hold_module_trace_bprintk_forma
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,16 +24,17 @@ from rbdump.kernel.events.evalmaps import read_eval_maps
 from rbdump.kernel.events.eventtable import EventTable
 from rbdump.kernel.events.formats import ImageEvent, event_text
 from rbdump.kernel.files.relocatable import RelocatableModule
-from rbdump.kernel.symboldata import SymbolData
+from rbdump.kernel.symboldata import Names, SymbolData
 from rbdump.kernel.types.btf import Btf
 from rbdump.kernel.types.splitbtf import SplitBtf
 from rbdump.kernel.types.structs import pointer_table
 from rbdump.kernel.types.typeinfo import TypeSource
 
-__all__ = ["KernelModule", "ModuleEvent", "check_folder", "load_modules", "open_module"]
+__all__ = ["KernelModule", "ModuleEvent", "check_folder", "load_module_types", "load_modules", "open_module"]
 
 SUFFIXES = (".ko", ".ko.xz", ".ko.zst", ".ko.gz")
 MAX_FILES = 1 << 17
+NO_SYMBOLS = SymbolData(np.empty(0, np.uint64), Names.from_list([]), np.empty(0, np.uint8), "module")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ class KernelModule:
     events: tuple[ModuleEvent, ...]
     """In the order in which they get their ids."""
     types: SplitBtf | None = None
-    """The types of its own; None where nobody asked for its events, and where it has none or they cannot be read."""
+    """The types of its own; None where it has no events, and where its types are none or cannot be read."""
     event_names: frozenset[tuple[str, str]] = frozenset()
     """(system, name) of the events that may be its own, whose print fmts name enumerators of ``types``."""
 
@@ -114,6 +115,33 @@ def load_modules(
     return LoadedModules(tuple(modules), tuple(dict.fromkeys(missing)), findings)
 
 
+def load_module_types(
+    folder: str,
+    names: Collection[str],
+    *,
+    abi: Abi,
+    kernel: Btf | None = None,
+    release: str | None = None,
+    findings: list[Finding],
+) -> list[KernelModule]:
+    """Of those modules of a folder that have events what needs no addresses, their types; symbols are left out.
+
+    :param kernel: the types of the kernel that loaded them; without those, names of the modules' own only.
+    :raises SourceError: there is no such folder.
+    """
+    modules: list[KernelModule] = []
+    for name, path in sorted(_find_files(folder, set(names)).items()):
+        try:
+            memory = _open(path, 0, abi, release, findings)
+        except RbdumpError as error:
+            findings.append(Finding(Severity.WARNING, "module-unreadable", str(error)))
+            continue
+        if event_names := memory.event_names():
+            own = _own_types(memory, kernel, path, findings)
+            modules.append(KernelModule(name, NO_SYMBOLS, (), own, event_names))
+    return modules
+
+
 def check_folder(folder: str) -> None:
     """SourceError if there is no such folder, or it cannot be listed."""
     try:
@@ -158,6 +186,18 @@ def open_module(
 
     :raises RbdumpError: it cannot be read, or is no module.
     """
+    memory = _open(path, addr, abi, release, findings)
+    if not memory.text_is_exact:
+        message = f"{path}: the loader puts call trampolines before its code: its symbols may be a little off"
+        findings.append(Finding(Severity.WARNING, "module-text-inexact", message))
+    events = tuple(_events(memory, types, name, findings)) if types else ()
+    event_names = memory.event_names() if types else frozenset()
+    kernel = types if isinstance(types, Btf) else None
+    own = _own_types(memory, kernel, path, findings) if event_names else None
+    return KernelModule(name, memory.symbols, events, own, event_names)
+
+
+def _open(path: str, addr: int, abi: Abi, release: str | None, findings: list[Finding]) -> RelocatableModule:
     memory = RelocatableModule(np.frombuffer(open_bytes(path), np.uint8), path, addr)
     if memory.abi != abi:
         raise InputError(f"{path}: is a module for a {memory.abi} machine, the region is of a {abi} one")
@@ -165,14 +205,7 @@ def open_module(
     if release and built_for and built_for != release:
         message = f"{path}: was built for {built_for}, the kernel is {release}: its names and events may be wrong"
         findings.append(Finding(Severity.WARNING, "module-of-another-kernel", message))
-    if not memory.text_is_exact:
-        message = f"{path}: the loader puts call trampolines before its code: its symbols may be a little off"
-        findings.append(Finding(Severity.WARNING, "module-text-inexact", message))
-    if types is None:
-        return KernelModule(name, memory.symbols, ())
-    events = tuple(_events(memory, types, name, findings))
-    own = _own_types(memory, types if isinstance(types, Btf) else None, path, findings)
-    return KernelModule(name, memory.symbols, events, own, memory.event_names())
+    return memory
 
 
 def _own_types(memory: RelocatableModule, kernel: Btf | None, path: str, findings: list[Finding]) -> SplitBtf | None:
