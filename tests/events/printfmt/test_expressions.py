@@ -203,6 +203,12 @@ def test_what_cannot_be_rendered_says_why(print_fmt: str, reason: str) -> None:
     assert reason in str(raised.value)
 
 
+def test_short_names_of_unsigned_types() -> None:
+    lsn = {"s64 lsn": 0xFFFFFFFE_FFFFFFFF - (1 << 64)}
+    assert render('"%u/%u", ((uint)((REC->lsn)>>32)), ((uint)(REC->lsn))', lsn) == "4294967294/4294967295"
+    assert render('"%d", ((ushort)(REC->lsn))', lsn) == "65535"
+
+
 def test_enumerators_come_from_the_kernel_first() -> None:
     known = {"SOME_ENUMERATOR": 7, "HRTIMER_MODE_REL": 9}
     asked = set()
