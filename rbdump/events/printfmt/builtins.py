@@ -126,6 +126,16 @@ def _ns_to(part: int) -> Callable[[Context, Nodes], Value]:
     return handler
 
 
+def _ktime_to(unit: int) -> Callable[[Context, Nodes], Value]:
+    """ktime_to_ns() and its like: a ktime_t counts nanoseconds, and is divided as C divides."""
+
+    def handler(ev: Context, args: Nodes) -> Value:
+        value = integers.convert(ev.code, ev.integer(args[0]), ev.types.s64)
+        return integers.binary(ev.code, "/", value, Int(ev.types.s64, unit), ev.types)
+
+    return handler
+
+
 def _jiffies(numerator: int) -> Callable[[Context, Nodes], Value]:
     """jiffies_to_msecs() and jiffies_to_usecs() of kernel/time/time.c for an HZ that divides the unit."""
 
@@ -169,6 +179,9 @@ def _decoder(function: Callable[..., str], arity: int, skip: int) -> Callable[[C
 HANDLERS: dict[str, Callable[[Context, Nodes], Value]] = {
     "__print_ns_to_secs": _ns_to(0),
     "__print_ns_without_secs": _ns_to(1),
+    "ktime_to_ns": _ktime_to(1),
+    "ktime_to_us": _ktime_to(10**3),
+    "ktime_to_ms": _ktime_to(10**6),
     "__event_in_hardirq": _in_irq(0x08),
     "__event_in_softirq": _in_irq(0x10),
     "__event_in_irq": _in_irq(0x18),

@@ -93,6 +93,8 @@ def test_times_and_irqs() -> None:
     assert render('"%u %d", jiffies_to_msecs(REC->t), HZ', {"unsigned long t": 10}, hz=250) == "40 250"
     age = '"%lu", (jiffies - REC->t) / 250'
     assert render(age, {"unsigned long t": 10}, variables={"jiffies": 1010}) == "4"
+    late = '"%lld %lld %lld", ktime_to_us(REC->k), ktime_to_ms(REC->k), ktime_to_ns(REC->k)'
+    assert render(late, {"s64 k": -1_500_999}) == "-1500 -1 -1500999"
     assert render('"%d", __event_in_hardirq() ? 1 : 0', flags=0x08) == "1"
     assert render('"%d%d", !!__event_in_softirq(), !!__event_in_irq()', flags=0x08) == "01"
 
