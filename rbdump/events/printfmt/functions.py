@@ -5,7 +5,7 @@ gcc builtins, and small functions of the kernel whose result depends on nothing 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from rbdump.events.printfmt import builtins, decoders, integers, memory, text
 from rbdump.events.printfmt import nodes as n
@@ -14,6 +14,7 @@ from rbdump.events.printfmt.ctype import CType, wrap
 from rbdump.events.printfmt.nodes import UnsupportedPrintFmt
 from rbdump.events.printfmt.values import Int, Mem, Table, Text, Value
 from rbdump.events.strings import text_of
+from rbdump.kernel.events.printed import BLOCK_OPS, ZONE_CONDITIONS
 from rbdump.memo import Memo
 
 __all__ = ["call", "map_blobs", "map_ints"]
@@ -208,10 +209,24 @@ def _seq_blob(function: Callable[[bytes], str], name: str) -> Callable[[Context,
 
 
 def _disk_name(ev: Context, args: Nodes) -> Value:
-    """nvme_trace_disk_name(), whose first argument is the trace_seq it prints to."""
+    """nvme_trace_disk_name() and nullb_trace_disk_name(), whose first argument is the trace_seq they print to."""
     name = memory.as_text(ev, ev.value(args[1]))
     items = memory.items_of(ev, name)
     return Text(None, ev.code.let(f"[f'disk={{x}}, ' if x else '' for x in {items}]", "s"))
+
+
+def _enumerator(names: Mapping[str, str]) -> Callable[[Context, Nodes], Value]:
+    """A function that prints the name of an enumerator, ``UNKNOWN`` for other numbers; ``names`` by enumerator."""
+
+    def handler(ev: Context, args: Nodes) -> Value:
+        event = ev.fmt.system, ev.fmt.name
+        values = {value: names[name] for name in names if (value := ev.facts.constant(name, event)) is not None}
+        if not values:
+            raise UnsupportedPrintFmt(f"the values of {', '.join([*names][:2])}, ... are not known")
+        number = integers.convert(ev.code, ev.integer(args[0]), ev.types.unsigned)
+        return map_ints(ev, number, lambda v: values.get(v, "UNKNOWN"), "names")
+
+    return handler
 
 
 _HANDLERS: dict[str, Callable[[Context, Nodes], Value]] = {
@@ -242,5 +257,8 @@ _HANDLERS: dict[str, Callable[[Context, Nodes], Value]] = {
     "__print_stacktrace": _stacktrace,
     "scsi_trace_parse_cdb": _seq_blob(decoders.scsi_cdb, "cdb"),
     "nvme_trace_disk_name": _disk_name,
+    "nullb_trace_disk_name": _disk_name,
+    "blk_op_str": _enumerator(BLOCK_OPS),
+    "blk_zone_cond_str": _enumerator(ZONE_CONDITIONS),
     "__trace_print_untrusted_str": _seq_blob(text.untrusted, "untrusted"),
 }

@@ -18,6 +18,7 @@ from rbdump.errors import SourceError
 from rbdump.findings import Finding, Severity
 from rbdump.kernel.events.evalmaps import EvalMaps, read_eval_maps
 from rbdump.kernel.events.eventtable import EventCall, EventTable, RawField
+from rbdump.kernel.events.printed import PRINTED
 from rbdump.kernel.events.printk import read_printk_formats
 from rbdump.kernel.events.syscalls import EXIT_PRINT_FMT, Syscall, Syscalls, read_syscalls
 from rbdump.kernel.image import KernelImage
@@ -29,7 +30,7 @@ from rbdump.kernel.types.typeinfo import TypeSource
 __all__ = ["ImageEvent", "ImageFormats", "image_formats", "read_formats"]
 
 MAX_EVENT_ID = 65535
-CACHE_NAME = "formats-3.json"
+CACHE_NAME = "formats-4.json"
 """Raise the number with every change of what `ImageFormats.to_bytes` says."""
 NAME = re.compile(r'"(?:[^"\\]|\\.)*"|(?:->|\.)\s*\w+|__get_\w+\(\s*\w+|\b([A-Za-z_]\w*)\b(?!\s*\()', re.DOTALL)
 
@@ -57,7 +58,9 @@ class ImageFormats:
     next_id: int
     """The id that the first event of a module or a dynamic event gets."""
     constants: dict[str, int] = field(default_factory=dict)
-    """Enumeration constants that print fmts name and the kernel leaves unresolved, by name."""
+    """Enumeration constants that print fmts name and the kernel leaves unresolved, by name, and those that functions in
+    print fmts print.
+    """
     findings: list[Finding] = field(default_factory=list)
 
     def to_bytes(self) -> bytes:
@@ -221,8 +224,8 @@ def _by_function(system: str, name: str) -> Finding:
 
 
 def _constants(events: list[ImageEvent], types: TypeSource) -> dict[str, int]:
-    """Names in print fmts that are enumeration constants the kernel did not replace."""
-    names: dict[str, None] = {}
+    """Names in print fmts that are enumeration constants the kernel did not replace, and those of its functions."""
+    names: dict[str, None] = dict.fromkeys(PRINTED)
     for event in events:
         begin = event.text.rfind("\nprint fmt: ") + len("\nprint fmt: ")
         names.update(dict.fromkeys(name for name in NAME.findall(event.text, begin) if name))

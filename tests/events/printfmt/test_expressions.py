@@ -170,8 +170,8 @@ def test_byte_orders(abi: Abi) -> None:
     [
         ('"%d", SOME_ENUMERATOR', "the value of SOME_ENUMERATOR is not known"),
         ('"%s", dev_name(REC->a)', "the function dev_name() of the kernel is not known"),
-        # enum req_op was numbered anew twice since 6.12, also in stable kernels, and its names are in no print fmt
-        ('"%s", blk_op_str(REC->a)', "the function blk_op_str() of the kernel is not known"),
+        # enum req_op was numbered anew twice since 6.12, also in stable kernels: only types of the kernel tell
+        ('"%s", blk_op_str(REC->a)', "the values of REQ_OP_READ, REQ_OP_WRITE, ... are not known"),
         # what only kernels before 6.12 write
         ('"%s", ftrace_print_flags_seq(p, "|", { 1, "A" })', "the function ftrace_print_flags_seq() of the kernel"),
         ('"%d", __entry->a', "the layout of the structure that has the member 'a' is not known"),

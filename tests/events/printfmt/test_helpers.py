@@ -191,3 +191,15 @@ def test_small_decoders() -> None:
     assert render('"%s", xen_hypercall_name(REC->o)', {"u32 o": 1}) == "(mmu_update)"
     text = '"%llx", (unsigned long long)pte_val(native_make_pte(REC->v))'
     assert render(text, {"u64 v": 0x8000000000000063}) == "8000000000000063"
+
+
+def test_block_operations_are_numbered_as_the_types_of_the_kernel_say() -> None:
+    known = {"REQ_OP_READ": 0, "REQ_OP_ZONE_RESET": 17, "REQ_OP_LAST": 36, "BLK_ZONE_COND_FULL": 14}
+    print_fmt = '"%s%s %-4s|", nullb_trace_disk_name(p, REC->disk), blk_op_str(REC->op), blk_zone_cond_str(REC->cond)'
+
+    def line(disk: bytes, op: int, cond: int) -> str:
+        fields = {"char disk[8]": disk, "int op": op, "int cond": cond}
+        return render(print_fmt, fields, constant=lambda name, event: known.get(name))
+
+    assert line(b"nullb0\0\0", 17, 14) == "disk=nullb0, ZONE_RESET FULL|"
+    assert line(bytes(8), 36, -1) == "UNKNOWN UNKNOWN|"

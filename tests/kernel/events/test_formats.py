@@ -93,6 +93,15 @@ def test_names_that_the_kernel_leaves_are_given_as_constants() -> None:
     assert formats_of(out.build()).constants == {"LEFT_OVER": -7}
 
 
+def test_what_functions_in_print_fmts_print_is_given_as_constants_too() -> None:
+    out = EventWriter()
+    out.event("x", "y")
+    types = out.types()
+    types.enum("req_op", {"REQ_OP_READ": 0, "REQ_OP_DRV_IN": 34, "REQ_OP_LAST": 36})
+    formats = read_formats(out.build(), Btf(types.build()), "x86-64")
+    assert formats.constants == {"REQ_OP_READ": 0, "REQ_OP_DRV_IN": 34}
+
+
 def test_an_event_that_cannot_be_read_ends_the_ids() -> None:
     out = kernel(Abi("little", 8))
     out.tables["ftrace_events"].insert(1, 0x1234)

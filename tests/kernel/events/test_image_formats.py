@@ -13,7 +13,7 @@ import pytest
 
 from rbdump.errors import SourceError
 from rbdump.kernel.cache import ImageCache
-from rbdump.kernel.events.formats import ImageFormats, image_formats, read_formats
+from rbdump.kernel.events.formats import CACHE_NAME, ImageFormats, image_formats, read_formats
 from rbdump.kernel.image import KernelImage, load_image
 from rbdump.kernel.types.imagetypes import image_types
 from rbdump.kernel.types.inferred import InferredTypes
@@ -95,10 +95,10 @@ def test_the_second_run_reads_the_cache_only(tmp_path: Path, monkeypatch: pytest
 
 def test_a_broken_cache_is_not_believed(tmp_path: Path) -> None:
     image = cached_image(tmp_path)
-    image.cache.store("formats-3.json", b'{"events": 1}')
+    image.cache.store(CACHE_NAME, b'{"events": 1}')
     formats = image_formats(image)  # type: ignore[arg-type]
     assert len(formats.events) == 1
-    stored = image.cache.load("formats-3.json")
+    stored = image.cache.load(CACHE_NAME)
     assert stored is not None
     assert ImageFormats.from_bytes(stored) == formats
 
