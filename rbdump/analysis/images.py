@@ -196,6 +196,9 @@ class Images:
         for image in self._images:
             if image.btf is not None and (found := image.btf.function(name)) is not None:
                 return found
+        for module in self.modules:  # bpf_find_btf_id() asks them in this order too
+            if module.types is not None and (found := module.types.function(name)) is not None:
+                return found
         return None
 
 

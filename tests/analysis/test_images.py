@@ -108,3 +108,23 @@ def test_events_of_modules_have_the_enumerators_of_their_own_module() -> None:
     assert of("other", "open") == [11, 2, 5, 1, 3]
     assert of("shared", "same") == [None, 20, 5, 1, 3]
     assert of("toy", "of_another") == [None, 2, None, 1, None]
+
+
+def test_functions_of_modules_have_the_prototypes_of_their_own_module() -> None:
+    kernel = BtfWriter()
+    number = kernel.int("int", 4, signed=True)
+    kernel.func("of_both", [("kernels", number)])
+    out = BtfWriter(base=kernel)
+    out.func("of_both", [("modules", number)])
+    out.func("toy_open", [("fd", number), ("toy", out.ptr())])
+    toy = replace(NO_EVENTS, types=SplitBtf(out.build(), Btf(kernel.build())))
+    placed = SimpleNamespace(modules=LoadedModules((NO_EVENTS, toy), ()))
+    images = Images([_Image(cast(Any, placed), None, Btf(kernel.build()))], cast(Any, None), None, [])
+    look_up = images.prototypes()
+    assert look_up is not None
+    found = {name: look_up(name) for name in ("of_both", "toy_open", "absent")}
+    assert {name: proto and [p.name for p in proto.parameters] for name, proto in found.items()} == {
+        "of_both": ["kernels"],
+        "toy_open": ["fd", "toy"],
+        "absent": None,
+    }

@@ -63,7 +63,7 @@ class KernelModule:
     events: tuple[ModuleEvent, ...]
     """In the order in which they get their ids."""
     types: SplitBtf | None = None
-    """The types of its own; None where it has no events, and where its types are none or cannot be read."""
+    """The types of its own; None where nobody asked, and where it has none or they cannot be read."""
     event_names: frozenset[tuple[str, str]] = frozenset()
     """(system, name) of the events that may be its own, whose print fmts name enumerators of ``types``."""
 
@@ -191,10 +191,10 @@ def open_module(
         message = f"{path}: the loader puts call trampolines before its code: its symbols may be a little off"
         findings.append(Finding(Severity.WARNING, "module-text-inexact", message))
     events = tuple(_events(memory, types, name, findings)) if types else ()
-    event_names = memory.event_names() if types else frozenset()
-    kernel = types if isinstance(types, Btf) else None
-    own = _own_types(memory, kernel, path, findings) if event_names else None
-    return KernelModule(name, memory.symbols, events, own, event_names)
+    if types is None:
+        return KernelModule(name, memory.symbols, ())
+    own = _own_types(memory, types if isinstance(types, Btf) else None, path, findings)
+    return KernelModule(name, memory.symbols, events, own, memory.event_names())
 
 
 def _open(path: str, addr: int, abi: Abi, release: str | None, findings: list[Finding]) -> RelocatableModule:
