@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rbdump.analysis.images import Images
     from rbdump.kernel.events.modules import KernelModule
-    from rbdump.kernel.types.splitbtf import SplitBtf
 
 __all__ = ["Enumerators"]
 
@@ -19,16 +18,16 @@ class Enumerators:
 
     def __init__(self, images: Images | None, modules: Iterable[KernelModule]) -> None:
         self._images = images
-        self._owners: dict[tuple[str, str], list[SplitBtf]] = {}
+        self._modules: dict[str, list[KernelModule]] = {}
+        """Those that have an event of a name."""
         for module in modules:
-            if module.types is not None:
-                for event in module.event_names:
-                    self._owners.setdefault(event, []).append(module.types)
+            for event in module.event_names if module.types is not None else ():
+                self._modules.setdefault(event, []).append(module)
 
     def __call__(self, name: str, event: tuple[str, str]) -> int | None:
         """The value of ``name`` in the print fmt of an event, by its (system, name); None when it is not known."""
-        owners = self._owners.get(event, ())
-        own = {value for types in owners if (value := types.constant(name)) is not None}
+        owners = [module for module in self._modules.get(event[1], ()) if event[0] in module.event_systems]
+        own = {value for module in owners if module.types and (value := module.types.constant(name)) is not None}
         if own:
             return own.pop() if len(own) == 1 else None
         return self._images.constant(name, of_module=bool(owners)) if self._images is not None else None

@@ -83,18 +83,19 @@ def test_ids_that_a_format_explains_are_left_alone() -> None:
     assert findings == []
 
 
-def toy_module(events: set[tuple[str, str]], values: dict[str, int], kernel: BtfWriter) -> KernelModule:
+def toy_module(systems: set[str], events: set[str], values: dict[str, int], kernel: BtfWriter) -> KernelModule:
     out = BtfWriter(base=kernel)
     out.enum("", values)
-    return replace(NO_EVENTS, types=SplitBtf(out.build(), Btf(kernel.build())), event_names=frozenset(events))
+    types = SplitBtf(out.build(), Btf(kernel.build()))
+    return replace(NO_EVENTS, types=types, event_systems=frozenset(systems), event_names=frozenset(events))
 
 
 def test_events_of_modules_have_the_enumerators_of_their_own_module() -> None:
     kernel = BtfWriter()
     kernel.enum("", {"KERNEL": 1, "OF_BOTH": 2, "UNUSED": 3})
     modules = (
-        toy_module({("toy", "open"), ("shared", "same")}, {"OWN": 10, "OF_BOTH": 20, "ALIKE": 5}, kernel),
-        toy_module({("other", "open"), ("shared", "same")}, {"OWN": 11, "ALIKE": 5}, kernel),
+        toy_module({"toy", "shared"}, {"open", "same"}, {"OWN": 10, "OF_BOTH": 20, "ALIKE": 5}, kernel),
+        toy_module({"other", "shared"}, {"open", "same"}, {"OWN": 11, "ALIKE": 5}, kernel),
     )
     placed = SimpleNamespace(modules=LoadedModules(modules, ()))
     formats = SimpleNamespace(constants={"KERNEL": 1, "OF_BOTH": 2})

@@ -34,6 +34,8 @@ __all__ = ["KernelModule", "ModuleEvent", "check_folder", "load_module_types", "
 
 SUFFIXES = (".ko", ".ko.xz", ".ko.zst", ".ko.gz")
 MAX_FILES = 1 << 17
+MAX_BTF = 1 << 25
+"""Bytes of a module's BTF; amdgpu has 4 MiB."""
 NO_SYMBOLS = SymbolData(np.empty(0, np.uint64), Names.from_list([]), np.empty(0, np.uint8), "module")
 
 
@@ -64,8 +66,10 @@ class KernelModule:
     """In the order in which they get their ids."""
     types: SplitBtf | None = None
     """The types of its own; None where nobody asked, and where it has none or they cannot be read."""
-    event_names: frozenset[tuple[str, str]] = frozenset()
-    """(system, name) of the events that may be its own, whose print fmts name enumerators of ``types``."""
+    event_systems: frozenset[str] = frozenset()
+    """The systems of the events of its own, whose print fmts name enumerators of ``types``."""
+    event_names: frozenset[str] = frozenset()
+    """What those are called, each in one of these systems."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +140,10 @@ def load_module_types(
         except RbdumpError as error:
             findings.append(Finding(Severity.WARNING, "module-unreadable", str(error)))
             continue
-        if event_names := memory.event_names():
+        systems, event_names = memory.event_names()
+        if event_names:
             own = _own_types(memory, kernel, path, findings)
-            modules.append(KernelModule(name, NO_SYMBOLS, (), own, event_names))
+            modules.append(KernelModule(name, NO_SYMBOLS, (), own, systems, event_names))
     return modules
 
 
@@ -194,7 +199,7 @@ def open_module(
     if types is None:
         return KernelModule(name, memory.symbols, ())
     own = _own_types(memory, types if isinstance(types, Btf) else None, path, findings)
-    return KernelModule(name, memory.symbols, events, own, memory.event_names())
+    return KernelModule(name, memory.symbols, events, own, *memory.event_names())
 
 
 def _open(path: str, addr: int, abi: Abi, release: str | None, findings: list[Finding]) -> RelocatableModule:
@@ -214,6 +219,8 @@ def _own_types(memory: RelocatableModule, kernel: Btf | None, path: str, finding
     if blob is None:
         return None
     try:
+        if max(len(blob), len(base or b"")) > MAX_BTF:
+            raise SourceError(f"{len(blob)} bytes are too many for the BTF of a module")
         return SplitBtf(blob, Btf(base) if base is not None else kernel)
     except SourceError as error:
         findings.append(Finding(Severity.WARNING, "module-types", f"{path}: its types are not used: {error}"))

@@ -36,6 +36,8 @@ __all__ = ["RelocatableModule"]
 Octets = npt.NDArray[np.uint8]
 
 MAX_ALIGN = 1 << 21
+MAX_NAME = 512
+"""KSYM_NAME_LEN: bytes of a symbol's name, its NUL included."""
 # The relocation that stores a whole address, by machine.
 WORD_RELOCATION = {
     "x86-64": 1,
@@ -129,17 +131,16 @@ class RelocatableModule:
         section = self._elf.section(name)
         return None if section is None else self._elf.contents(section).tobytes()
 
-    def event_names(self) -> frozenset[tuple[str, str]]:
-        """What its events may be called, each as (system, name), by the symbols that their definitions leave."""
+    def event_names(self) -> tuple[frozenset[str], frozenset[str]]:
+        """Names of the systems of its events, and of the events, by the symbols that their definitions leave."""
         tables = [i for i in self._places if TABLES.get(self._elf.sections[i].name) == "ftrace_events"]
         strings = self._strings.tobytes()
-        rows = self._rows["name"][np.isin(self._rows["shndx"], tables)]
-        words = [strings[begin : strings.find(b"\0", begin)] for begin in rows.tolist()]
+        begins = np.unique(self._rows["name"][np.isin(self._rows["shndx"], tables)]).tolist()
+        words = [strings[begin : begin + MAX_NAME].partition(b"\0")[0] for begin in begins]
         names = [word.removeprefix(_EVENT).decode("utf-8", "replace") for word in words if word.startswith(_EVENT)]
         begins = [match.start() for match in _SYSTEM.finditer(strings)] if names else []
-        values = self._values[np.isin(self._rows["name"], begins)].tolist()
-        systems = {text for value in values if (text := self.cstring(value))}
-        return frozenset((system, name) for system in systems for name in names)
+        values = np.unique(self._values[np.isin(self._rows["name"], begins)]).tolist()
+        return frozenset(filter(None, map(self.cstring, values))), frozenset(names)
 
     @property
     def text_is_exact(self) -> bool:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from rbdump.abi import Abi
 from rbdump.errors import RbdumpError, SourceError
 from rbdump.findings import Finding
+from rbdump.kernel.events import modules
 from rbdump.kernel.events.formats import read_formats
 from rbdump.kernel.events.modules import KernelModule, load_modules, open_module
 from rbdump.kernel.types.btf import Btf
@@ -142,7 +143,7 @@ def test_a_module_tells_the_types_of_its_own_and_what_its_events_are_called(
     assert "module-types" not in [finding.code for finding in findings]
     assert module.types is not None
     assert module.types.constants(["TOY_OPEN", "LEFT_OVER", "TRACE_FN"]) == {"TOY_OPEN": 2, "LEFT_OVER": 3}
-    assert module.event_names == {("toy", "toy_start"), ("toy", "toy_stop")}
+    assert (module.event_systems, module.event_names) == ({"toy"}, {"toy_start", "toy_stop"})
 
 
 def test_a_module_may_bring_the_base_of_its_types(tmp_path: Path) -> None:
@@ -165,6 +166,30 @@ def test_types_that_cannot_be_read_are_said_and_cost_nothing_else(tmp_path: Path
     assert finding.code == "module-types"
     assert module.types is None
     assert len(module.events) == 2
+
+
+def test_many_systems_and_events_in_a_module_take_no_room(tmp_path: Path) -> None:
+    written = toy()
+    written.name_events("toy", *(f"e{number}" for number in range(5000)))
+    for number in range(5000):
+        written.name_events(f"s{number}")
+    module, _ = load(tmp_path, written)
+    assert (len(module.event_systems), len(module.event_names)) == (5001, 5000)
+
+
+@pytest.mark.parametrize("section", [".BTF", ".BTF.base"])
+def test_types_of_a_module_that_are_too_large_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, section: str
+) -> None:
+    base = BtfWriter()
+    base.enum("", {"OF_BASE": 1})
+    written = with_types(toy(), base)
+    written.sections[".BTF.base"] = base.build()
+    assert load(tmp_path, written)[1] == []
+    monkeypatch.setattr(modules, "MAX_BTF", len(written.sections[section]) - 1)
+    module, (finding,) = load(tmp_path, written)
+    assert module.types is None
+    assert "too many for the BTF of a module" in finding.message
 
 
 def test_a_folder_of_modules(tmp_path: Path) -> None:
