@@ -156,10 +156,8 @@ class Evaluator(Context):
         if known is None:
             known = ENUMERATORS.get(name)
         if known is not None:
-            fits = -(1 << 31) <= known < 1 << 32
-            return Int(
-                self.types.s64 if not fits else self.types.int if known < 1 << 31 else self.types.unsigned, known
-            )
+            narrow = (self.types.int, self.types.unsigned, self.types.s64)
+            return Int(next((to for to in narrow if wrap(known, to) == known), self.types.u64), known)
         raise UnsupportedPrintFmt(f"the value of {name} is not known")
 
     def _member(self, node: n.Node) -> Value:

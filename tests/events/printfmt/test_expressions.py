@@ -219,6 +219,15 @@ def test_enumerators_come_from_the_kernel_first() -> None:
 
     assert render('"%d %d", SOME_ENUMERATOR, HRTIMER_MODE_REL', constant=constant) == "7 9"
     assert asked == {("test", "ev")}
+
+
+@pytest.mark.parametrize(
+    ("value", "printed"),
+    [(-1, "4 1"), (1 << 31, "4 0"), (1 << 40, "8 0"), (-(1 << 40), "8 1"), (1 << 63, "8 0"), ((1 << 64) - 1, "8 0")],
+)
+def test_enumerators_have_the_first_type_that_holds_them(value: int, printed: str) -> None:
+    print_fmt = '"%zu %d", sizeof(SOME_ENUMERATOR), SOME_ENUMERATOR < 0'
+    assert render(print_fmt, constant=lambda name, event: value) == printed
     assert render('"%d", HRTIMER_MODE_REL') == "1"
 
 
