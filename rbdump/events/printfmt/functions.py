@@ -215,6 +215,21 @@ def _disk_name(ev: Context, args: Nodes) -> Value:
     return Text(None, ev.code.let(f"[f'disk={{x}}, ' if x else '' for x in {items}]", "s"))
 
 
+def _untrusted(ev: Context, args: Nodes) -> Value:
+    room = {8: 6117, 4: 6129}[ev.facts.abi.long_size]  # three quarters of TRACE_SEQ_BUFFER_SIZE, rounded up
+    return _seq_blob(lambda raw: text.untrusted(raw, room), "untrusted")(ev, args)
+
+
+def _layers(ev: Context, args: Nodes) -> Value:
+    """__trace_landlock_print_layers(), whose first argument is the trace_seq it prints to."""
+    number, order = args[2], ev.facts.abi.byteorder
+    if not isinstance(number, n.Binary) or number.op != "/":
+        raise UnsupportedPrintFmt("the size of a layer is not known")
+    size = max(ev.constant(number.right), 1)
+    pairs = _pairs(ev, args[3:4], ev.types.ulong)
+    return map_blobs(ev, memory.blob(ev, _memory(ev, args[1])), lambda b: text.layers(b, size, order, pairs), "layers")
+
+
 def _enumerator(names: Mapping[str, str]) -> Callable[[Context, Nodes], Value]:
     """A function that prints the name of an enumerator, ``UNKNOWN`` for other numbers; ``names`` by enumerator."""
 
@@ -260,5 +275,6 @@ _HANDLERS: dict[str, Callable[[Context, Nodes], Value]] = {
     "nullb_trace_disk_name": _disk_name,
     "blk_op_str": _enumerator(BLOCK_OPS),
     "blk_zone_cond_str": _enumerator(ZONE_CONDITIONS),
-    "__trace_print_untrusted_str": _seq_blob(text.untrusted, "untrusted"),
+    "__trace_landlock_print_layers": _layers,
+    "__trace_print_untrusted_str": _untrusted,
 }

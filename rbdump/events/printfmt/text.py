@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate, compress
 from typing import Literal
 
 from rbdump.events.printfmt.runtime import BAD_LOC
-from rbdump.events.strings import until_nul
 from rbdump.memo import Memo
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "ip4",
     "ip6",
     "ip6_compressed",
+    "layers",
     "mac",
     "sockaddr",
     "stacktrace",
@@ -49,6 +50,15 @@ def flags(value: int, separator: str, pairs: Sequence[tuple[int, str]]) -> str:
     if value:
         parts.append(f"{value:#x}")
     return separator.join(parts)
+
+
+def layers(raw: bytes, size: int, order: Order, pairs: Sequence[tuple[int, str]]) -> str:
+    """__trace_landlock_print_layers(): ``{read_file|read_dir,,execute}``, for each layer what it grants."""
+    named = 0
+    for mask, _ in pairs:
+        named |= mask
+    values = (int.from_bytes(raw[at : at + size], order) for at in range(0, len(raw) - size + 1, size))
+    return "{" + ",".join(flags(value & named, "|", pairs) for value in values) + "}"
 
 
 def array(raw: bytes, size: int, order: Order) -> str:
@@ -194,7 +204,18 @@ def uuid(raw: bytes, kind: str) -> str:
     return text.upper() if kind in ("B", "L") else text
 
 
-def untrusted(raw: bytes) -> str:
-    """A string of user space, quoted, with what is not printable as ``\\xNN``."""
-    raw = until_nul(raw)
-    return "".join(chr(b) if 0x20 < b < 0x7F and b not in b'"\\' else f"\\x{b:02x}" for b in raw)
+def untrusted(raw: bytes, room: int) -> str:
+    """__trace_print_untrusted_str(): what is no plain character escaped as string_escape_mem() does, ``\\040`` for a
+    blank; where that takes ``room`` bytes or more, as much of it as fits, and an ellipsis.
+    """
+    parts = [_ESCAPES[byte] for byte in raw]
+    if sum(map(len, parts)) < room:
+        return "".join(parts)
+    room -= len("\u2026".encode()) + 1
+    fits = [size <= room for size in accumulate(map(len, parts))]
+    return "".join(compress(parts, fits)) + "\u2026"
+
+
+_ESCAPES = [chr(byte) if 0x20 < byte < 0x7F and byte not in b"='" else f"\\{byte:03o}" for byte in range(256)]
+for _byte, _letter in zip(b'\n\r\t\v\f\a\x1b"\\', 'nrtvfae"\\', strict=True):
+    _ESCAPES[_byte] = f"\\{_letter}"

@@ -29,6 +29,7 @@ def size_of(kind: str, abi: Abi) -> tuple[int, bool]:
         "char": (1, True), "u8": (1, False), "s8": (1, True), "bool": (1, False), "short": (2, True),
         "unsigned short": (2, False), "u16": (2, False), "__be16": (2, False), "__le32": (4, False), "int": (4, True),
         "unsigned int": (4, False), "u32": (4, False), "__be32": (4, False), "gfp_t": (4, False), "dev_t": (4, False),
+        "access_mask_t": (4, False),
         "pid_t": (4, True), "s64": (8, True), "u64": (8, False), "long long": (8, True),
         "unsigned long long": (8, False),
     }[kind]  # fmt: skip

@@ -34,6 +34,37 @@ def test_print_flags_is_unsigned_long_and_u64_is_not() -> None:
     assert render('"%s", __print_flags(REC->f, "|", { 1, "A" })', {"int f": -2}) == "0xfffffffffffffffe"
 
 
+@pytest.mark.parametrize("abi", ALL, ids=str)
+def test_untrusted_strings(abi: Abi) -> None:
+    text = '"%s", __trace_print_untrusted_str(p, __get_str(d), __get_dynamic_array_len(d) - 1)'
+
+    def printed(string: bytes) -> str:
+        return render(text, {"__data_loc char[] d": string + b"\0"}, abi=abi)
+
+    assert printed(b"/usr/<a>~b.txt:x") == "/usr/<a>~b.txt:x"
+    assert printed(b"a\0< ='\x7f") == r"a\000<\040\075\047\177"
+    assert printed(b'\n\r\t\v\f\a\x1b"\\') == r"\n\r\t\v\f\a\e\"\\"
+    assert printed("\u2026".encode()) == r"\342\200\246"
+    size = 6117 if abi.long_size == 8 else 6129
+    assert printed(b"a" * (size - 1)) == "a" * (size - 1)
+    assert printed(b"a" * (size - 7) + b" bbbbb") == "a" * (size - 7) + "\u2026"
+    assert printed(b"a" * (size - 8) + b" bbbb") == "a" * (size - 8) + r"\040" + "\u2026"
+    assert printed(b"a" * (size - 4) + b" ") == "a" * (size - 4) + "\u2026"
+
+
+@pytest.mark.parametrize("abi", ALL, ids=str)
+def test_landlock_layers(abi: Abi) -> None:
+    text = (
+        '"%s", ({ static const struct trace_print_flags names[] = { { (1ULL << 0), "exec" }, { (1ULL << 2), "read" } };'
+        " __trace_landlock_print_layers( p, __get_dynamic_array(d), __get_dynamic_array_len(d) / sizeof(access_mask_t),"
+        " names, (sizeof(names) / sizeof((names)[0]))); })"
+    )
+    for grants, expected in (((5, 0, 1), "{exec|read,,exec}"), ((0x80000002,), "{}"), ((4,), "{read}"), ((), "{}")):
+        dynamic = b"".join(mask.to_bytes(4, abi.byteorder) for mask in grants)
+        fields: dict[str, Any] = {"access_mask_t asked": 5, "__data_loc access_mask_t[] d": dynamic}
+        assert render(text, fields, abi=abi) == expected
+
+
 @pytest.mark.parametrize(
     ("value", "expected"), [(1, "one"), (-1, "minus"), (7, "0x7"), (2, "0x2"), (-2, "0xfffffffffffffffe")]
 )
