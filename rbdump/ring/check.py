@@ -100,6 +100,9 @@ def check_order(cpu: CpuBuffer, order: Ints, misfits: Ints, late: Ints) -> Itera
             at = int(subbufs.offset[np.flatnonzero(chosen)[0]])
             yield Finding(severity, code, message.format(count=count, events=events), cpu=cpu.cpu, offset=at)
 
+    if cpu.head is not None and cpu.head == cpu.reader:
+        message = "the head pointer names the reader page, which a reader was taking: time stamps tell the head page"
+        yield Finding(Severity.INFO, "reader-swap", message, cpu=cpu.cpu, subbuf=cpu.head, offset=cpu.offset)
     for index in misfits.tolist():
         message = f"its time stamp {int(subbufs.time_stamp[index])} does not fit between its neighbours"
         at = int(subbufs.offset[index])

@@ -74,10 +74,11 @@ def wide_order(cpu: CpuBuffer, chains: Chains) -> Ints:
     state[there & (subbufs.size > 0) & ~chains.ok & ~shows] = INVALID
     state[there & subbufs.missed & (subbufs.size == 0)] = DISCARDED
 
-    order = None
+    head = order = None
     if cpu.buffers is not None and cpu.head is not None and cpu.commit is not None:
-        order = kernel_order(cpu.buffers, cpu.head, cpu.commit)
-    if cpu.buffers is None or cpu.head is None or order is None:
+        head = _head_page(cpu.buffers, cpu.head, cpu.commit, stamps, chains.last_ts, shows)
+        order = kernel_order(cpu.buffers, head, cpu.commit)
+    if cpu.buffers is None or head is None or order is None:
         if shows.any():
             # What a reader consumed is older than all the rest; where readers went nothing says here.
             cleared = there & (subbufs.size == 0) & ~subbufs.missed & chains.full & (stamps != 0)
@@ -97,12 +98,12 @@ def wide_order(cpu: CpuBuffer, chains: Chains) -> Ints:
     shows[lost] = True
     live = order[shows[order] | subbufs.missed[order]]
 
-    consumed = _rewind(cpu, chains, order, shows)
+    consumed = _rewind(cpu, chains, head, order, shows)
     state[consumed] = CONSUMED
     known = np.zeros(len(subbufs), np.bool_)
     known[order] = True
     known[consumed] = True
-    end = ring_position(cpu.buffers, cpu.commit) or (ring_position(cpu.buffers, cpu.head) or 1) - 1
+    end = ring_position(cpu.buffers, cpu.commit) or (ring_position(cpu.buffers, head) or 1) - 1
     around = ring_from(cpu.buffers, end % (len(subbufs) - 1) + 1)
     around = np.concatenate([cpu.buffers[:1], around])
     strays = around[(shows & ~known)[around]]
@@ -110,7 +111,23 @@ def wide_order(cpu: CpuBuffer, chains: Chains) -> Ints:
     return _insert(strays, np.concatenate([consumed, live]), stamps, chains.last_ts)
 
 
-def _rewind(cpu: CpuBuffer, chains: Chains, order: Ints, shows: Mask) -> Ints:
+def _head_page(buffers: Ints, head: int, commit: int, stamps: Stamps, last_ts: Stamps, shows: Mask) -> int:
+    """The head page, while a reader takes it as well: rb_update_meta_reader() swaps the entries of `buffers[]` and then
+    moves the head pointer on, which in between names the reader page. The head page is the one behind the old reader
+    page: from the commit page around the ring the first that is newer than what was taken.
+    """
+    if head != buffers[0]:
+        return head
+    at = ring_position(buffers, commit)
+    newest = at or int(np.argmax(stamps[buffers[1:]])) + 1  # the commit page was taken: all in the ring is older
+    around = ring_from(buffers, newest % (len(buffers) - 1) + 1)
+    newer = around[shows[around] & (stamps[around] >= last_ts[head])]
+    if len(newer):
+        return int(newer[0])
+    return commit if at else int(around[0])
+
+
+def _rewind(cpu: CpuBuffer, chains: Chains, head: int, order: Ints, shows: Mask) -> Ints:
     """Sub-buffers in front of the head page that a reader had taken, oldest first.
 
     Up to 6.16 the kernel sets the commit word of such a sub-buffer to 0 and leaves time stamp and data; 6.17 to 7.1
@@ -120,7 +137,7 @@ def _rewind(cpu: CpuBuffer, chains: Chains, order: Ints, shows: Mask) -> Ints:
     """
     assert cpu.buffers is not None
     subbufs, buffers = cpu.subbufs, cpu.buffers
-    at = ring_position(buffers, cpu.head)
+    at = ring_position(buffers, head)
     if at is None:
         return order[:0]
     reader = order[0]

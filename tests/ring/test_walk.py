@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rbdump.ring import RecordTable, Region, open_region, walk, walk_region
+from rbdump.ring import POLICIES, RecordState, RecordTable, Region, open_region, walk, walk_region
 from rbdump.ring.layout import LAYOUTS
 from tests.ringwriter import Consume, Discarded, Item, RegionWriter, Reset, Stamped
 
@@ -185,3 +187,21 @@ def test_a_reader_that_keeps_up_goes_around_the_ring_and_hides_nothing(kernel: s
         assert walk_region(open_region(load(writer.region()))).ts.tolist() == there, ring.buffers
         in_order |= ring.buffers == sorted(ring.buffers)
     assert in_order, "after some laps every entry is where it was at first"
+
+
+@pytest.mark.parametrize("kernel", ["6.12", "6.17", "7.2"])
+@pytest.mark.parametrize(("laps", "taken"), [(0, 1), (0, 3), (2, 1), (2, 4)])
+def test_a_reader_was_taking_the_head_page(kernel: Literal["6.12", "6.17", "7.2"], laps: int, taken: int) -> None:
+    """rb_update_meta_reader() has swapped the entries of `buffers[]` and not yet moved the head pointer on."""
+    writer = RegionWriter([[*steady(1200 * laps + 900), Consume(taken, kernel)], steady(300, cpu=1)])
+    offset, size = writer.header_field(0, "first")
+    first = int.from_bytes(writer.data[offset : offset + size], "little")
+    writer.poke(writer.header_field(0, "head")[0], size, first + 4096 * writer.rings[0].buffers[0])
+    region = open_region(load(writer.region()))
+    table = walk_region(region)
+    live = table.select(table.state == RecordState.LIVE)
+    assert_same(rows(region, live), merged(writer, 2))
+    assert not (table.state == RecordState.STRAY).any()
+    assert {finding.code for finding in region.findings} - {"consumed", "stale"} == {"reader-swap"}
+    for policy in POLICIES:
+        assert set(walk_region(region, policy=policy).cpu.tolist()) == {1}, "the kernel finds no commit page"
