@@ -86,10 +86,11 @@ def _validate(region: Region, cpu: CpuBuffer, chains: Chains, policy: Policy) ->
     if not cpu.meta_ok or cpu.head is None or cpu.commit is None or cpu.buffers is None:
         return _rejected("its header does not pass" if cpu.online else "")
     order = kernel_order(cpu.buffers, cpu.head, cpu.commit)
-    at = ring_position(cpu.buffers, cpu.head)
-    if order is None or at is None:
+    if order is None:
         return _rejected("its commit page is not in the ring")
-    older = ring_from(cpu.buffers, at)[:0:-1].tolist()
+    # A reader that had just taken the head page left it the reader page: nothing is in front of it then.
+    at = ring_position(cpu.buffers, cpu.head)
+    older = ring_from(cpu.buffers, at)[:0:-1].tolist() if at else []
     if policy == "7.2":
         return _discard_invalid(region, cpu, chains, order, older)
 

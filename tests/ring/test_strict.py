@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from rbdump.ring import SubbufState, default_policy, open_region, walk_region
+from rbdump.ring import Policy, SubbufState, default_policy, open_region, walk_region
 from tests.ring.test_walk import load, steady
 from tests.ringwriter import Consume, RegionWriter
 
@@ -125,3 +125,17 @@ def test_no_line_of_lost_events_stands_where_the_kernel_begins_to_read() -> None
     alone = RegionWriter([[*steady(300), Consume(1, "7.2")]])
     alone.poke(alone.subbuf_offset(0, alone.rings[0].buffers[0]) + 16, 8, 0)
     assert not walk_region(open_region(load(alone.region())), policy="7.2").lost.any()
+
+
+@pytest.mark.parametrize("policy", ["6.12", "6.17", "7.2"])
+def test_a_reader_was_taking_the_head_page_which_is_the_commit_page(policy: Policy) -> None:
+    """The reader page is all that the kernel looks at; since 7.2 it may not end later than the head page begins."""
+    writer = RegionWriter([[*steady(300), Consume(9, "7.2")]])
+    (reader,) = writer.order(0)
+    offset, size = writer.header_field(0, "commit")
+    writer.data[offset - size : offset] = writer.data[offset : offset + size]
+    region = open_region(load(writer.region()))
+    table = walk_region(region, policy=policy)
+    assert len(table) == (0 if policy == "7.2" else len(writer.events(0)))
+    assert region.cpus[0].subbufs.state[reader] == (SubbufState.DISCARDED if policy == "7.2" else SubbufState.READER)
+    assert "cpu-rejected" not in {finding.code for finding in region.findings}
