@@ -71,11 +71,16 @@ def _tails(cpu: CpuBuffer) -> list[tuple[int, int]]:
     if subbufs.bad_offset[cpu.commit] >= 0:
         return []
     tails = [(cpu.commit, reached)]
-    position = ring_position(cpu.buffers, cpu.commit)
-    following = ring_from(cpu.buffers, position)[1:] if position else cpu.buffers[:0]
+    position, head = ring_position(cpu.buffers, cpu.commit), ring_position(cpu.buffers, cpu.head)
+    if position:
+        following = ring_from(cpu.buffers, position)[1:]
+        if head:
+            following = following[: (head - position - 1) % (len(cpu) - 1)]
+    else:  # the reader page, whose link in the kernel's list leads to the head page
+        following = ring_from(cpu.buffers, head) if head else cpu.buffers[:0]
     for index in following.tolist():
         stamp = int(subbufs.time_stamp[index])
-        if subbufs.size[index] or stamp < reached or index == cpu.head:
+        if subbufs.size[index] or stamp < reached:
             break
         tails.append((index, stamp))
         reached = stamp

@@ -39,6 +39,25 @@ def test_subbufs_that_a_nested_writer_had_entered() -> None:
     assert len(behind) == 2 + len(writer.rings[0].subbufs[tail].events)
 
 
+def test_behind_the_reader_page_comes_the_head_page() -> None:
+    """A reader has caught up and has the commit page; the writer goes on in the ring, where the head page is."""
+    events = steady(5 * 145 + 20)  # 145 fill a sub-buffer
+    writer = RegionWriter([[*events[: 4 * 145 + 9], Consume(9), *events[4 * 145 + 9 :]]])
+    ring = writer.rings[0]
+    commit, tail = writer.order(0)
+    assert (commit, tail) == (ring.buffers[0], ring.buffers[ring.head])
+    writer.poke_commit(0, commit, 143 * 28)
+    writer.poke_commit(0, tail, 0)
+    offset, size = writer.header_field(0, "first")
+    first = int.from_bytes(writer.data[offset : offset + size], "little")
+    writer.poke(writer.header_field(0, "commit")[0], size, first + 4096 * commit)
+    region = open_region(load(writer.region()))
+    table = walk_region(region)
+    behind = walk_uncommitted(region)
+    assert behind.ts.tolist() == [ts for ts, _ in events[5 * 145 - 2 :]]
+    assert table.ts.tolist()[-1] < behind.ts.tolist()[0]
+
+
 def test_nothing_reserved_and_no_cpu() -> None:
     region = open_region(load(RegionWriter([steady(300), None, [*steady(200, cpu=2), Consume(9)]]).region()))
     walk_region(region)
