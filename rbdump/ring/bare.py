@@ -9,12 +9,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from rbdump.ring.geometry import Geometry, guess_geometry
+from rbdump.ring.geometry import Geometry, count_in_order, guess_geometry
 from rbdump.ring.identify import ABIS, MIN_SUBBUFS, Identity
 from rbdump.ring.layout import LAYOUTS
-from rbdump.ring.structs import region_structs, size_of
-from rbdump.ring.subbufs import parse_subbufs
-from rbdump.ring.walk import Words, walk_chains
+from rbdump.ring.structs import region_structs
 
 __all__ = ["bare_region"]
 
@@ -40,26 +38,10 @@ def bare_region(data: Bytes, offset: int) -> tuple[Identity, Geometry] | None:
             if guess is None:
                 continue
             (_, evenness, _), geometry = guess
-            good, used, stamped = _in_order(data, identity, geometry)
+            size, count = geometry.subbuf_size, geometry.nr_subbufs
+            each = [count_in_order(data, identity, chunk.data, size, count) for chunk in geometry.chunks]
+            good, used, stamped = (sum(column) for column in zip(*each, strict=True))
             score = good, stamped, evenness
             if good >= max(MIN_SUBBUFS, _LEAST * used) and (best is None or score > best[0]):
                 best = score, (identity, geometry)
     return best[1] if best is not None else None
-
-
-def _in_order(data: Bytes, identity: Identity, geometry: Geometry) -> tuple[int, int, int]:
-    """How many sub-buffers hold events and are in order to their end, how many hold anything, how many have a time."""
-    structs, count, size = identity.structs, geometry.nr_subbufs, geometry.subbuf_size
-    header = size_of(structs.subbuf)
-    words = Words.of(data, identity.offset, structs.abi)
-    good = used = stamped = 0
-    for chunk in geometry.chunks:
-        subbufs = parse_subbufs(data, chunk.data, count, size, header, structs.abi)
-        possible = subbufs.size <= size - header
-        filled = np.flatnonzero(possible & (subbufs.size > 0))
-        begin = (subbufs.offset[filled] + header - identity.offset) // 4
-        walked = walk_chains(words, begin, begin + subbufs.size[filled] // 4, subbufs.time_stamp[filled])
-        good += int(np.count_nonzero((walked.error == 0) & (walked.backwards < 0) & (walked.nr_events > 0)))
-        used += int(np.count_nonzero(subbufs.size))
-        stamped += int(np.count_nonzero(possible & (subbufs.time_stamp != 0)))
-    return good, used, stamped

@@ -21,11 +21,13 @@ from rbdump.ring.identify import MIN_SUBBUFS, SUBBUF_SIZES, Identity
 from rbdump.ring.neighbours import Mapping, intact_header, is_swapped, region_at, region_within
 from rbdump.ring.structs import member_offset, size_of, struct_parse
 from rbdump.ring.subbufs import parse_subbufs
+from rbdump.ring.walk import Words, walk_chains
 
 __all__ = [
     "Chunk",
     "Geometry",
     "are_swaps_shifted",
+    "count_in_order",
     "derive_geometry",
     "guess_geometry",
     "looks_like_header",
@@ -45,6 +47,8 @@ MAX_GUESSED_CPUS = 64
 """CPUs that are tried when no header is left."""
 MAX_LOST_HEADERS = 64
 """CPUs in a row whose headers may be destroyed before the search for another one ends."""
+_SOME = 10
+"""In a CPU's memory that was overwritten one sub-buffer of so many is left; of other data one of a hundred looks so."""
 LOOK_AHEAD = 1024
 """Entries of `buffers[]` that are looked at to see whether it goes on."""
 
@@ -220,6 +224,28 @@ def _look(data: Bytes, identity: Identity, at: int, subbuf_size: int, nr_subbufs
     return _Look(subbufs.time_stamp[used], skipped, nr_subbufs - int(np.count_nonzero(possible)), nr_subbufs)
 
 
+def count_in_order(data: Bytes, identity: Identity, at: int, subbuf_size: int, nr_subbufs: int) -> tuple[int, int, int]:
+    """Of the sub-buffers at ``at``: how many hold events and are in order to their end, how many hold anything, how
+    many have a time.
+    """
+    structs = identity.structs
+    header = size_of(structs.subbuf)
+    words = Words.of(data, identity.offset, structs.abi)
+    subbufs = parse_subbufs(data, at, nr_subbufs, subbuf_size, header, structs.abi)
+    possible = subbufs.size <= subbuf_size - header
+    filled = np.flatnonzero(possible & (subbufs.size > 0))
+    begin = (subbufs.offset[filled] + header - identity.offset) // 4
+    walked = walk_chains(words, begin, begin + subbufs.size[filled] // 4, subbufs.time_stamp[filled])
+    good = int(np.count_nonzero((walked.error == 0) & (walked.backwards < 0) & (walked.nr_events > 0)))
+    return good, int(np.count_nonzero(subbufs.size)), int(np.count_nonzero(possible & (subbufs.time_stamp != 0)))
+
+
+def _may_be_subbufs(data: Bytes, identity: Identity, at: int, subbuf_size: int, nr_subbufs: int) -> bool:
+    """Whether nothing tells that no sub-buffers lie at ``at``: some hold events, or none holds anything."""
+    good, used, _ = count_in_order(data, identity, at, subbuf_size, nr_subbufs)
+    return used <= good * _SOME
+
+
 def looks_like_header(data: Bytes, identity: Identity, at: int, subbuf_size: int, nr_subbufs: int) -> bool:
     """Whether a CPU's header of these sizes stands at ``at``, perhaps damaged."""
     return at >= 0 and Chunk(at, at, *_evidence(data, identity, at, subbuf_size, nr_subbufs)).plausible
@@ -323,9 +349,11 @@ def _lay_out(
     lost = [chunk.data for chunk in chunks if not chunk.plausible]
     while known < len(chunks) and not any(fits(known, size) for size in sizes):
         chunk = chunks[known]
-        if not any(fits(known + 1, size) for size in sizes) and not looks_like_subbufs(
+        told_so = total_size is not None and fits(known + 1, total_size)
+        as_large = any(fits(known + 1, size) for size in sizes) and _may_be_subbufs(
             data, identity, chunk.data, subbuf_size, nr_subbufs
-        ):
+        )
+        if not (told_so or as_large or looks_like_subbufs(data, identity, chunk.data, subbuf_size, nr_subbufs)):
             break
         if region_within(data, chunk.header, chunk.data + data_size, structs, mapping, lost):
             break

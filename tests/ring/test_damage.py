@@ -285,6 +285,27 @@ def test_memory_that_may_be_of_one_more_cpu_is_told_of(layout: str, said: bool) 
     assert [(finding.code, finding.offset) for finding in found] == [("bytes-behind", len(region))] * said
 
 
+@pytest.mark.parametrize("layout", ["A", "B", "B'"])
+@pytest.mark.parametrize("left", [0, 1, 7])
+def test_what_lies_where_one_more_cpu_fits_is_one_when_it_holds_events(layout: str, left: int) -> None:
+    """Nothing tells how many CPUs there were, and an input twice as large as a region of one is as large as one of two.
+
+    Of the memory of a CPU some may be left, of other memory nothing is decoded.
+    """
+    writer = RegionWriter([steady(300), steady(1100, cpu=1)], layout=layout)
+    alone = writer.cpu_offsets[1]
+    end = writer.size - left * 4096
+    writer.data[alone:end] = np.random.default_rng(5).bytes(end - alone)
+    region = open_region(load(writer.region()))
+    table = walk_region(region)
+    assert len(region.cpus) == 1 + bool(left)
+    assert ("bytes-behind" in codes(region)) == (not left)
+    kept = sum(len(ring.events) for ring in writer.rings[1].subbufs[8 - left :] if ring.commit) if left else 0
+    intact = table.offset >= end
+    assert int(intact.sum()) == kept
+    assert int((table.offset < alone).sum()) == 300
+
+
 def test_the_sizes_are_derived_once_however_many_cpus_in_front_lost_their_headers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
