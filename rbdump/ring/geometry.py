@@ -18,7 +18,7 @@ import numpy.typing as npt
 from rbdump.columns import distinct
 from rbdump.errors import NotARegionError
 from rbdump.ring.identify import MIN_SUBBUFS, SUBBUF_SIZES, Identity
-from rbdump.ring.neighbours import Mapping, intact_header, is_swapped, region_at, region_within
+from rbdump.ring.neighbours import Mapping, intact_header, is_other_region, region_at, region_within
 from rbdump.ring.structs import member_offset, size_of, struct_parse
 from rbdump.ring.subbufs import parse_subbufs
 from rbdump.ring.walk import Words, walk_chains
@@ -305,20 +305,18 @@ def _lay_out(
     def fits(cpus: int, size: int) -> bool:
         return nr_subbufs_for(identity, size, cpus, subbuf_size) == nr_subbufs
 
-    def places() -> Iterator[tuple[int, int, int]]:
-        positions = islice(_positions(identity, subbuf_size, nr_subbufs), MAX_CPUS)
-        return takewhile(lambda place: place[0] + header <= len(data), positions)
-
     structs = identity.structs
     header, data_size = size_of(structs.cpu_meta), subbuf_size * nr_subbufs
+    positions = islice(_positions(identity, subbuf_size, nr_subbufs), MAX_CPUS)
+    places = [*takewhile(lambda place: place[0] + header <= len(data), positions)]
     chunks: list[Chunk] = []
     known = 0
     mapping: Mapping | None = None
     told = 0  # how many CPUs the region has by its own word, where the sizes agree with it
     if total_size is not None:
-        told = sum(1 for _ in takewhile(lambda place: place[2] <= identity.offset + total_size, places()))
+        told = sum(1 for _ in takewhile(lambda place: place[2] <= identity.offset + total_size, places))
         told *= fits(told, total_size)
-    for at, begin, end in places():
+    for at, begin, end in places:
         chunk = Chunk(at, begin, *_evidence(data, identity, at, subbuf_size, nr_subbufs))
         intact = intact_header(data, structs, at)
         if intact is not None and mapping is None:
@@ -327,8 +325,7 @@ def _lay_out(
             intact is not None
             and mapping is not None
             and not (chunk.evidence == 3 and len(chunks) < told)
-            and not mapping.agrees(intact, begin)
-            and not is_swapped(data, structs, mapping, [*places()], len(chunks))
+            and is_other_region(data, structs, mapping, places, len(chunks))
         ):
             break  # the header of another region's CPU
         if chunk.plausible and chunk.evidence < 3 and intact is None and region_at(data, at, structs, mapping, [begin]):

@@ -21,7 +21,7 @@ from rbdump.ring.identify import identify, sane_pointers
 from rbdump.ring.search import Places
 from rbdump.ring.structs import RegionStructs, struct_parse
 
-__all__ = ["Mapping", "intact_header", "is_swapped", "region_at", "region_within"]
+__all__ = ["Mapping", "intact_header", "is_other_region", "region_at", "region_within"]
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -60,10 +60,42 @@ class Mapping:
         # Era A0 does not store the first address; the commit page can be any of a CPU's sub-buffers.
         return bool(abs(two.commit_buffer - one.commit_buffer - distance) < self.size)
 
+    def is_behind_guard(self, header: Container, data: int) -> bool:
+        """Whether ``header`` is one page further than it would be as of this region, with sub-buffers at ``data``.
+
+        Up to 6.14 a region is mapped by vmap(), which leaves a page free behind it, and what is mapped next follows.
+        """
+        if "first_buffer" not in header:
+            return False
+        return bool(self.distance(header) - (data - self.data) == self.header.subbuf_size)
+
 
 def intact_header(data: Bytes, structs: RegionStructs, at: int) -> Container | None:
     """The header of a CPU at ``at`` of the input when all its pointers make sense, else None."""
     return struct_parse(structs.cpu_meta, data, at) if sane_pointers(data, at, structs) == 3 else None
+
+
+def is_other_region(
+    data: Bytes, structs: RegionStructs, mapping: Mapping, places: Sequence[tuple[int, int, int]], cpu: int
+) -> bool:
+    """Whether the intact header where the one of ``cpu`` belongs is that of another region's first CPU.
+
+    ``places`` as for `is_swapped`. The regions of a machine have as many CPUs each, all mapped alike.
+    """
+
+    def header_at(place: int) -> Container | None:
+        return intact_header(data, structs, places[place][0]) if place < len(places) else None
+
+    def is_behind_guard(place: int) -> bool:
+        header = header_at(place)
+        return header is not None and mapping.is_behind_guard(header, places[place][1])
+
+    header = header_at(cpu)
+    assert header is not None
+    if mapping.agrees(header, places[cpu][1]):
+        moved = [is_behind_guard(place) for place in (cpu - 1, cpu, 2 * cpu - 1, 2 * cpu)]
+        return moved == [False, True, True, False]
+    return not is_swapped(data, structs, mapping, places, cpu)
 
 
 def is_swapped(

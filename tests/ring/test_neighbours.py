@@ -102,6 +102,18 @@ def test_regions_that_were_mapped_in_another_order(layout: str) -> None:
     assert (len(opened.cpus), opened.other_regions) == (2, (size, 2 * size))
 
 
+@pytest.mark.parametrize("layout", ["A", "B", "B'"])
+@pytest.mark.parametrize("cpus", [1, 2, 3])
+@pytest.mark.parametrize("pages", [0, 1, 2, 3])
+def test_regions_that_were_mapped_one_after_the_other(layout: str, cpus: int, pages: int) -> None:
+    """vmap() leaves one page free in between: the addresses can be one wrong bit away from those of more CPUs."""
+    base = 0xFFA0000000100000 + pages * 4096
+    one = region(layout, cpus, map_addr=base)
+    two = region(layout, cpus, map_addr=base + one.size + 4096)
+    opened = open_region(load(one.region() + two.region()))
+    assert (len(opened.cpus), opened.other_regions, opened.findings) == (cpus, (one.size,), [])
+
+
 @pytest.mark.parametrize("second", ["A", "B", "C2"])
 @pytest.mark.parametrize("gap", [0, 4096])
 @pytest.mark.parametrize("bit", [0, 12, 13, 16, 40])
