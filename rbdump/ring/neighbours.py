@@ -80,7 +80,8 @@ def is_other_region(
 ) -> bool:
     """Whether the intact header where the one of ``cpu`` belongs is that of another region's first CPU.
 
-    ``places`` as for `is_swapped`. The regions of a machine have as many CPUs each, all mapped alike.
+    ``places`` as for `is_swapped`. The regions of a machine have as many CPUs each, all mapped alike, and none lies
+    between CPUs of another.
     """
 
     def header_at(place: int) -> Container | None:
@@ -92,9 +93,13 @@ def is_other_region(
 
     header = header_at(cpu)
     assert header is not None
+    for place in (cpu + 1, cpu + 2):
+        following = header_at(place)
+        if following is not None and mapping.distance(following) == places[place][1] - mapping.data:
+            return False
     if mapping.agrees(header, places[cpu][1]):
         moved = [is_behind_guard(place) for place in (cpu - 1, cpu, 2 * cpu - 1, 2 * cpu)]
-        return moved == [False, True, True, False]
+        return cpu > 1 and moved == [False, True, True, False]  # alone it may as well be one wrong bit
     return not is_swapped(data, structs, mapping, places, cpu)
 
 

@@ -103,7 +103,7 @@ def test_regions_that_were_mapped_in_another_order(layout: str) -> None:
 
 
 @pytest.mark.parametrize("layout", ["A", "B", "B'"])
-@pytest.mark.parametrize("cpus", [1, 2, 3])
+@pytest.mark.parametrize("cpus", [2, 3])
 @pytest.mark.parametrize("pages", [0, 1, 2, 3])
 def test_regions_that_were_mapped_one_after_the_other(layout: str, cpus: int, pages: int) -> None:
     """vmap() leaves one page free in between: the addresses can be one wrong bit away from those of more CPUs."""
@@ -112,6 +112,27 @@ def test_regions_that_were_mapped_one_after_the_other(layout: str, cpus: int, pa
     two = region(layout, cpus, map_addr=base + one.size + 4096)
     opened = open_region(load(one.region() + two.region()))
     assert (len(opened.cpus), opened.other_regions, opened.findings) == (cpus, (one.size,), [])
+
+
+@pytest.mark.parametrize("layout", ["A", "B", "B'"])
+@pytest.mark.parametrize(
+    ("cpus", "damaged", "distance", "pages"),
+    [*product([3], [1], [4096, 3 << 12], range(4)), *product([4], [2], [4096], range(4)), (4, 0, -4096, 0)],
+)
+def test_an_address_that_is_pages_off_is_no_other_region(
+    layout: str, cpus: int, damaged: int, distance: int, pages: int
+) -> None:
+    """Other CPUs of the region follow, and the regions of a machine have as many CPUs each."""
+    one = region(layout, cpus, map_addr=0xFFA0000000100000 + pages * 4096)
+    offset, size = one.header_field(damaged, "first")
+    value = int.from_bytes(one.data[offset : offset + size], "little")
+    one.poke(offset, size, value + distance)
+    opened = open_region(load(one.region()))
+    assert len(opened.cpus) == cpus
+    assert [(found.code, found.cpu) for found in opened.findings if found.code == "first-buffer-mismatch"] == [
+        ("first-buffer-mismatch", damaged)
+    ]
+    assert len(walk_region(opened)) == len(merged(one, cpus))
 
 
 @pytest.mark.parametrize("second", ["A", "B", "C2"])
