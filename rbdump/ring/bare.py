@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from rbdump.ring.geometry import Geometry, count_in_order, guess_geometry
+from rbdump.ring.evidence import count_in_order
+from rbdump.ring.geometry import Geometry, guess_geometry
 from rbdump.ring.identify import ABIS, MIN_SUBBUFS, Identity
 from rbdump.ring.layout import LAYOUTS
 from rbdump.ring.structs import region_structs

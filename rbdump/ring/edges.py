@@ -7,7 +7,8 @@ Only eras A and B leave that open; a global header tells the region's size.
 from __future__ import annotations
 
 from rbdump.findings import Finding, Severity
-from rbdump.ring.geometry import Geometry, looks_like_subbufs
+from rbdump.ring.evidence import looks_like_subbufs
+from rbdump.ring.geometry import Geometry
 from rbdump.ring.identify import Identity
 from rbdump.ring.region import Region
 

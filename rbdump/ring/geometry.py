@@ -17,21 +17,18 @@ import numpy.typing as npt
 
 from rbdump.columns import distinct
 from rbdump.errors import NotARegionError
+from rbdump.ring.evidence import Look, look_at, looks_like_subbufs, may_be_subbufs
 from rbdump.ring.identify import MIN_SUBBUFS, SUBBUF_SIZES, Identity
 from rbdump.ring.neighbours import Mapping, intact_header, is_other_region, region_at, region_within
 from rbdump.ring.structs import member_offset, size_of, struct_parse
-from rbdump.ring.subbufs import parse_subbufs
-from rbdump.ring.walk import Words, walk_chains
 
 __all__ = [
     "Chunk",
     "Geometry",
     "are_swaps_shifted",
-    "count_in_order",
     "derive_geometry",
     "guess_geometry",
     "looks_like_header",
-    "looks_like_subbufs",
     "nr_subbufs_for",
 ]
 
@@ -47,8 +44,6 @@ MAX_GUESSED_CPUS = 64
 """CPUs that are tried when no header is left."""
 MAX_LOST_HEADERS = 64
 """CPUs in a row whose headers may be destroyed before the search for another one ends."""
-_SOME = 10
-"""In a CPU's memory that was overwritten one sub-buffer of so many is left; of other data one of a hundred looks so."""
 LOOK_AHEAD = 1024
 """Entries of `buffers[]` that are looked at to see whether it goes on."""
 
@@ -163,8 +158,8 @@ def guess_geometry(data: Bytes, identity: Identity, sizes: set[int]) -> tuple[tu
                     continue
                 positions = _positions(identity, subbuf_size, count)
                 chunks = [Chunk(at, begin, 0) for at, begin, _ in islice(positions, cpus)]
-                each = (_look(data, identity, chunk.data, subbuf_size, count) for chunk in chunks)
-                looks = list(takewhile(_Look.is_likely, each))
+                each = (look_at(data, identity, chunk.data, subbuf_size, count) for chunk in chunks)
+                looks = list(takewhile(Look.is_likely, each))
                 if len(looks) < cpus:
                     continue
                 used = sum(len(look.stamps) - look.wrong for look in looks)
@@ -185,65 +180,6 @@ def _positions(identity: Identity, subbuf_size: int, nr_subbufs: int) -> Iterato
         end = at + subbuf_size * nr_subbufs
         yield identity.offset + position, identity.offset + at, identity.offset + end
         position = end
-
-
-def looks_like_subbufs(data: Bytes, identity: Identity, at: int, subbuf_size: int, nr_subbufs: int) -> bool:
-    """Whether ``nr_subbufs`` sub-buffers lie at ``at``: nearly all say possible sizes, and some hold something.
-
-    Of a truncated input what is there has to do.
-    """
-    return _look(data, identity, at, subbuf_size, nr_subbufs).is_likely()
-
-
-@dataclass(frozen=True, slots=True)
-class _Look:
-    """What lies where sub-buffers should."""
-
-    stamps: npt.NDArray[np.uint64]
-    """Time stamps of those that hold something."""
-    skipped: int
-    """Others in front of the last of these."""
-    wrong: int
-    """How many are none."""
-    number: int
-
-    def is_likely(self) -> bool:
-        return len(self.stamps) > 0 and (self.wrong <= 1 or self.wrong * 10 <= self.number)
-
-
-def _look(data: Bytes, identity: Identity, at: int, subbuf_size: int, nr_subbufs: int) -> _Look:
-    structs = identity.structs
-    header = size_of(structs.subbuf)
-    nr_subbufs = min(nr_subbufs, (len(data) - at) // subbuf_size)
-    if at < 0 or nr_subbufs < 1:
-        return _Look(np.empty(0, np.uint64), 0, 0, 0)
-    subbufs = parse_subbufs(data, at, nr_subbufs, subbuf_size, header, structs.abi)
-    possible = subbufs.size <= subbuf_size - header
-    used = np.flatnonzero(possible & (subbufs.size > 0) & (subbufs.size % 4 == 0) & (subbufs.time_stamp != 0))
-    skipped = int(used[-1]) + 1 - len(used) if len(used) else 0
-    return _Look(subbufs.time_stamp[used], skipped, nr_subbufs - int(np.count_nonzero(possible)), nr_subbufs)
-
-
-def count_in_order(data: Bytes, identity: Identity, at: int, subbuf_size: int, nr_subbufs: int) -> tuple[int, int, int]:
-    """Of the sub-buffers at ``at``: how many hold events and are in order to their end, how many hold anything, how
-    many have a time.
-    """
-    structs = identity.structs
-    header = size_of(structs.subbuf)
-    words = Words.of(data, identity.offset, structs.abi)
-    subbufs = parse_subbufs(data, at, nr_subbufs, subbuf_size, header, structs.abi)
-    possible = subbufs.size <= subbuf_size - header
-    filled = np.flatnonzero(possible & (subbufs.size > 0))
-    begin = (subbufs.offset[filled] + header - identity.offset) // 4
-    walked = walk_chains(words, begin, begin + subbufs.size[filled] // 4, subbufs.time_stamp[filled])
-    good = int(np.count_nonzero((walked.error == 0) & (walked.backwards < 0) & (walked.nr_events > 0)))
-    return good, int(np.count_nonzero(subbufs.size)), int(np.count_nonzero(possible & (subbufs.time_stamp != 0)))
-
-
-def _may_be_subbufs(data: Bytes, identity: Identity, at: int, subbuf_size: int, nr_subbufs: int) -> bool:
-    """Whether nothing tells that no sub-buffers lie at ``at``: some hold events, or none holds anything."""
-    good, used, _ = count_in_order(data, identity, at, subbuf_size, nr_subbufs)
-    return used <= good * _SOME
 
 
 def looks_like_header(data: Bytes, identity: Identity, at: int, subbuf_size: int, nr_subbufs: int) -> bool:
@@ -347,7 +283,7 @@ def _lay_out(
     while known < len(chunks) and not any(fits(known, size) for size in sizes):
         chunk = chunks[known]
         told_so = total_size is not None and fits(known + 1, total_size)
-        as_large = any(fits(known + 1, size) for size in sizes) and _may_be_subbufs(
+        as_large = any(fits(known + 1, size) for size in sizes) and may_be_subbufs(
             data, identity, chunk.data, subbuf_size, nr_subbufs
         )
         if not (told_so or as_large or looks_like_subbufs(data, identity, chunk.data, subbuf_size, nr_subbufs)):

@@ -21,13 +21,13 @@ from rbdump.findings import Finding, Severity, first_of
 from rbdump.ring.bare import bare_region
 from rbdump.ring.buffers import is_permutation, repair_buffers
 from rbdump.ring.edges import say_edges
+from rbdump.ring.evidence import looks_like_subbufs
 from rbdump.ring.geometry import (
     Chunk,
     Geometry,
     are_swaps_shifted,
     derive_geometry,
     looks_like_header,
-    looks_like_subbufs,
     nr_subbufs_for,
 )
 from rbdump.ring.identify import Identity, identify
