@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from rbdump.columns import distinct
 from rbdump.errors import NotARegionError
-from rbdump.ring.evidence import Look, look_at, looks_like_subbufs, may_be_subbufs
+from rbdump.ring.evidence import Look, count_in_order, look_at, looks_like_subbufs, may_be_subbufs
 from rbdump.ring.identify import MIN_SUBBUFS, SUBBUF_SIZES, Identity
 from rbdump.ring.neighbours import Mapping, intact_header, is_other_region, region_at, region_within
 from rbdump.ring.structs import member_offset, size_of, struct_parse
@@ -118,13 +118,34 @@ def derive_geometry(data: Bytes, identity: Identity, total_size: int | None = No
         if hits and (best is None or score > best[0]):
             best = score, geometry
     if best is not None:
-        return best[1]
+        return _resized(data, identity, best[1], sizes, total_size) if guess and total_size else best[1]
     blind = guess_geometry(data, identity, sizes) if guess and identity.by_magic else None
     if blind is None:
         raise NotARegionError(
             f"the headers of all CPUs behind offset {identity.offset:#x} are destroyed: no sub-buffer size is left"
         )
     return blind[1]
+
+
+def _resized(data: Bytes, identity: Identity, geometry: Geometry, sizes: set[int], total_size: int) -> Geometry:
+    """``geometry``, or what it is when the sub-buffer size in the only header is damaged: by its number and the size of
+    the region, if more sub-buffers hold events then.
+    """
+    number, chunks = geometry.nr_subbufs, geometry.chunks
+    told = nr_subbufs_for(identity, total_size, len(chunks), geometry.subbuf_size) == number
+    if sum(chunk.plausible for chunk in chunks) > 1 or not chunks[0].exact or (told and len(chunks) == 1):
+        return geometry
+
+    def nr_good(geometry: Geometry) -> int:
+        size = geometry.subbuf_size
+        return sum(count_in_order(data, identity, chunk.data, size, number)[0] for chunk in geometry.chunks)
+
+    others = [
+        _lay_out(data, identity, size, number, sizes, total_size)
+        for size in SUBBUF_SIZES
+        if any(nr_subbufs_for(identity, total_size, cpus, size) == number for cpus in range(1, MAX_GUESSED_CPUS + 1))
+    ]
+    return max([geometry, *(other for other in others if other.chunks)], key=nr_good)
 
 
 def _intact(data: Bytes, identity: Identity, geometry: Geometry) -> bool:

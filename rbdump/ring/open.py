@@ -300,10 +300,11 @@ class _Opener:
                 cpu,
                 at,
             )
+        others = "the others" if len(geometry.chunks) > 1 else "and it is"
         if header.subbuf_size != geometry.subbuf_size:
-            self.find("subbuf-size-mismatch", f"says {header.subbuf_size}, the others {geometry.subbuf_size}", cpu, at)
+            self.find("subbuf-size-mismatch", f"says {header.subbuf_size}, {others} {geometry.subbuf_size}", cpu, at)
         if header.nr_subbufs != count:
-            self.find("nr-subbufs-mismatch", f"says {header.nr_subbufs}, the others {count}", cpu, at)
+            self.find("nr-subbufs-mismatch", f"says {header.nr_subbufs}, {others} {count}", cpu, at)
 
         subbufs = parse_subbufs(
             self.data, chunk.data, count, geometry.subbuf_size, size_of(structs.subbuf), structs.abi

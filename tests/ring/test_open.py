@@ -165,6 +165,18 @@ def test_one_broken_word_costs_nothing(name: str, layout: str, cpu: int) -> None
         writer.poke(offset, size, value)
 
 
+@pytest.mark.parametrize("layout", ["C1", "C2", "C2-inject"])
+@pytest.mark.parametrize(("right", "wrong"), [(4096, 8192), (4096, 65536), (8192, 4096), (16384, 4096), (65536, 16384)])
+def test_the_size_of_the_region_tells_the_sub_buffer_size_of_an_only_cpu(layout: str, right: int, wrong: int) -> None:
+    writer = RegionWriter([steady(right // 6)], layout=layout, subbuf_size=right)
+    writer.poke(*writer.header_field(0, "subbuf_size"), wrong)
+    for behind in (b"", bytes(100_000)):
+        region = open_region(load(writer.region() + behind))
+        assert (region.subbuf_size, region.nr_subbufs, len(region.cpus)) == (right, 8, 1)
+        assert_same(rows(region, walk_region(region)), merged(writer, 1))
+        assert [finding.code for finding in region.findings] == ["subbuf-size-mismatch"]
+
+
 @pytest.mark.parametrize("offset", [0, 4, 8, 16])
 @pytest.mark.parametrize("bit", [0, 7, 13, 30])
 def test_a_broken_global_header(offset: int, bit: int) -> None:
