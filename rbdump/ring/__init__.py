@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 from rbdump.ring.decode import show_records, walk_region
-from rbdump.ring.open import MAX_OTHER_REGIONS, find_regions, open_region
+from rbdump.ring.find import find_regions
+from rbdump.ring.open import MAX_OTHER_REGIONS, open_region
 from rbdump.ring.records import RecordState, RecordTable
 from rbdump.ring.region import CpuBuffer, Region, ScratchModule
 from rbdump.ring.strict import POLICIES, Policy, default_policy

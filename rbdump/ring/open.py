@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Opens a region: finds it, reads its headers, checks them as the kernel does, and repairs what is certain.
+"""Opens a region: reads its headers, checks them as the kernel does, and repairs what is certain.
 
 Mirrors rb_meta_init(), rb_range_meta_init() and rb_cpu_meta_valid() of kernel/trace/ring_buffer.c. Addresses in the
 headers are the last boot's; only their differences are used.
@@ -8,7 +8,6 @@ headers are the last boot's; only their differences are used.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from itertools import islice
 
 import numpy as np
@@ -16,36 +15,27 @@ import numpy.typing as npt
 from construct import Container
 
 from rbdump.columns import distinct
-from rbdump.errors import NotARegionError, UsageError
+from rbdump.errors import NotARegionError
 from rbdump.findings import Finding, Severity, first_of
 from rbdump.ring.bare import bare_region
 from rbdump.ring.buffers import is_permutation, repair_buffers
 from rbdump.ring.edges import say_edges
-from rbdump.ring.evidence import looks_like_subbufs
-from rbdump.ring.geometry import (
-    Chunk,
-    Geometry,
-    are_swaps_shifted,
-    derive_geometry,
-    looks_like_header,
-    nr_subbufs_for,
-)
-from rbdump.ring.identify import Identity, identify
+from rbdump.ring.find import first_region, region_at, regions_behind
+from rbdump.ring.geometry import Chunk, Geometry, are_swaps_shifted, nr_subbufs_for
+from rbdump.ring.identify import Identity
 from rbdump.ring.layout import META_MAGIC
 from rbdump.ring.region import CpuBuffer, Region, ScratchModule
 from rbdump.ring.search import Places
 from rbdump.ring.structs import size_of, struct_parse
 from rbdump.ring.subbufs import parse_subbufs
 
-__all__ = ["MAX_OTHER_REGIONS", "find_regions", "open_region"]
+__all__ = ["MAX_OTHER_REGIONS", "open_region"]
 
 Bytes = npt.NDArray[np.uint8]
 
 MAX_OTHER_REGIONS = 32
 """Further regions that are looked for; a kernel has a few, and a file made to be slow as many as fit."""
 _MANY = 8  # values that a finding lists at most
-MAX_GUESSES = 32
-"""Places, the surest first, where sizes are tried that no header says; a file made to be slow has a thousand."""
 
 
 def open_region(data: Bytes, *, offset: int | None = None) -> Region:
@@ -54,92 +44,16 @@ def open_region(data: Bytes, *, offset: int | None = None) -> Region:
     NotARegionError when none is, UsageError when the input has no such offset, or a region at another one only.
     """
     places = Places(data)
-    found = _search(places, 0) if offset is None else _at(places, offset)
+    found = first_region(places, 0) if offset is None else region_at(places, offset)
     found = found or bare_region(data, offset or 0)
     if found is None:
         where = "anywhere in the input" if offset is None else f"at offset {offset:#x}, nor anywhere else"
         raise NotARegionError(f"no persistent ring buffer {where}")
     region = _Opener(data, *found).open()
     if offset is None:
-        region.other_regions = tuple(islice(_find_regions(places, region.offset + region.size), MAX_OTHER_REGIONS))
+        region.other_regions = tuple(islice(regions_behind(places, region.offset + region.size), MAX_OTHER_REGIONS))
         say_edges(region, *found)
     return region
-
-
-def find_regions(data: Bytes, *, start: int = 0) -> list[int]:
-    """Offsets of all regions from ``start`` on that do not overlap."""
-    return list(_find_regions(Places(data), start))
-
-
-def _find_regions(places: Places, start: int) -> Iterator[int]:
-    while start + 4096 <= len(places.data):
-        candidate = _search(places, start)
-        if candidate is None:
-            break
-        identity, geometry = candidate
-        yield identity.offset
-        start = max(geometry.end, identity.offset + 4096)
-
-
-def _at(places: Places, offset: int) -> tuple[Identity, Geometry] | None:
-    """The region at ``offset``. UsageError when another one begins elsewhere that shows this to be none."""
-    data = places.data
-    if not 0 <= offset < len(data):
-        raise UsageError(f"--offset {offset} lies outside of the input, which has {len(data)} bytes")
-    found = _try(data, offset)
-    if found is not None and found[0].by_magic:
-        return found
-    other = _search(places, 0)
-    if other is None or other[0].offset == offset:
-        return found
-    identity, geometry = other
-    # the header of a CPU stands as far behind a place near the right one as another layout has it
-    if found is None or (identity.by_magic and identity.offset < found[1].end and offset < geometry.end):
-        raise UsageError(f"--offset {offset:#x}: no region begins there, but one at {identity.offset:#x}")
-    return found
-
-
-def _try(data: Bytes, offset: int, pointers: int = 2, *, guess: bool = True) -> tuple[Identity, Geometry] | None:
-    identity = identify(data, offset, pointers=pointers)
-    if identity is None:
-        return None
-    meta = identity.structs.meta
-    try:
-        total_size = None if meta is None else int(struct_parse(meta, data, offset).total_size)
-        return identity, derive_geometry(data, identity, total_size, guess=guess)
-    except NotARegionError:
-        return None
-
-
-def _search(places: Places, start: int) -> tuple[Identity, Geometry] | None:
-    """The first region from ``start`` on: at the surest place that holds one."""
-    for number, (offset, pointers) in enumerate(places.behind(start)):
-        found = _try(places.data, offset, pointers, guess=number < MAX_GUESSES)
-        if found is None:
-            continue
-        in_front = _try(places.data, start, 3) if offset > start else None
-        if in_front is not None and in_front[1].end <= offset:
-            return in_front  # a region without any magic
-        return _with_lost_cpus(places.data, start, *found)
-    return None
-
-
-def _with_lost_cpus(data: Bytes, start: int, identity: Identity, geometry: Geometry) -> tuple[Identity, Geometry]:
-    """Step back over CPUs in front whose headers, and with them the magic of an era B region, are damaged."""
-    if identity.structs.meta is not None:
-        return identity, geometry
-    size, count = geometry.subbuf_size, geometry.nr_subbufs
-    lead = geometry.chunks[0].data - geometry.chunks[0].header
-    first = identity.offset
-    while (offset := first - lead - size * count) >= start and (
-        looks_like_header(data, identity, offset, size, count)
-        or looks_like_subbufs(data, identity, offset + lead, size, count)
-    ):
-        first = offset
-    if first == identity.offset:
-        return identity, geometry
-    identity = Identity(first, identity.structs, identity.cpus_offset, identity.by_magic)
-    return identity, derive_geometry(data, identity)
 
 
 class _Opener:

@@ -110,10 +110,10 @@ def test_filter_is_the_kernels_grammar(run: Run, sample: list[str | Path]) -> No
         (["--clock", "sundial"], "--clock 'sundial'"),
         (["--policy", "2.4"], "6.12"),
         (["--offset", "here"], "'here'"),
-        (["--offset", "-1"], "--offset -1 lies outside of the input, which has 2097152 bytes\n"),
+        (["--offset", "-1"], "--offset -0x1 lies outside of the input, which ends at 0x200000\n"),
         (
             ["--offset", "99999999999", "-j2"],
-            "--offset 99999999999 lies outside of the input, which has 2097152 bytes\n",
+            "--offset 0x174876e7ff lies outside of the input, which ends at 0x200000\n",
         ),
         (["--jobs", "0"], "--jobs"),
         (["--text-delta", "0x1000"], "--raw-fields"),

@@ -14,8 +14,7 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from rbdump.errors import NotARegionError, RbdumpError
-from rbdump.ring import POLICIES, RecordState, Region, SubbufState, geometry, open_region, walk_region
-from rbdump.ring import open as open_module
+from rbdump.ring import POLICIES, RecordState, Region, SubbufState, find, geometry, open_region, walk_region
 from tests.ring.test_walk import SHAPES, load, rows, steady
 from tests.ringwriter import CPU_HEADERS, Consume, Item, Missed, RegionWriter, Stamped
 
@@ -318,7 +317,7 @@ def test_the_sizes_are_derived_once_however_many_cpus_in_front_lost_their_header
         derived.append(args[1].offset)
         return geometry.derive_geometry(*args, **options)
 
-    monkeypatch.setattr(open_module, "derive_geometry", derive)
+    monkeypatch.setattr(find, "derive_geometry", derive)
     region = open_region(load(writer.region()))
     assert len(region.cpus) == 40
     assert derived == [writer.cpu_offsets[-1], 0]

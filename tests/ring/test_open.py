@@ -126,9 +126,7 @@ def test_no_region_at_an_offset() -> None:
     with pytest.raises(NotARegionError, match="at offset 0x1000, nor anywhere else"):
         open_region(load(junk(9000)), offset=4096)
     for offset in (len(data), -1):
-        with pytest.raises(
-            UsageError, match=f"--offset {offset} lies outside of the input, which has {len(data)} byte"
-        ):
+        with pytest.raises(UsageError, match=f"{offset:#x} lies outside of the input, which ends at {len(data):#x}"):
             open_region(data, offset=offset)
 
 

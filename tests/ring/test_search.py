@@ -14,8 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rbdump.errors import NotARegionError
-from rbdump.ring import find_regions, geometry, search
-from rbdump.ring import open as open_module
+from rbdump.ring import find, find_regions, geometry, search
 from rbdump.ring.identify import ABIS, MAGIC_ONLY, MIN_SUBBUFS, SUBBUF_SIZES
 from rbdump.ring.layout import LAYOUTS, META_MAGIC
 from rbdump.ring.search import Places
@@ -168,7 +167,7 @@ def test_sizes_that_no_header_says_are_tried_at_the_surest_places_only(monkeypat
         guesses.append(guess)
         raise NotARegionError("every header is destroyed")
 
-    monkeypatch.setattr(open_module, "derive_geometry", refuse)
+    monkeypatch.setattr(find, "derive_geometry", refuse)
     assert find_regions(data) == []
     assert len(guesses) > 100
     assert 0 < sum(guesses) <= 32
