@@ -208,10 +208,10 @@ def _checks(fmt: EventFormat, rows: Rows, end: int) -> Iterator[tuple[str, Bools
 
 def _payload_lengths(size: int) -> list[int]:
     """What ring_buffer_event_length() can give for a structure whose last field ends at ``size``."""
-    lengths = set()
-    for align in (4, 8):  # the structure may be padded up to the alignment of a 64-bit member
-        padded = -(-size // align) * align
-        lengths.add(12 if padded == 8 else padded)  # room for a time extend in case it is discarded
+    # The structure may be padded up to the alignment of a 64-bit member.
+    lengths = {-(-size // align) * align for align in (4, 8)}
+    if 8 in lengths:
+        lengths.add(12)  # room for a time extend in case it is discarded, but with RB_FORCE_8BYTE_ALIGNMENT
     return sorted(lengths)
 
 
