@@ -38,6 +38,8 @@ class KoWriter:
     """``(name, section, offset)``"""
     sections: dict[str, bytes] = field(default_factory=dict)
     """Sections that are not loaded: ``.BTF``."""
+    code_relocations: list[tuple[int, int]] = field(default_factory=list)
+    """``(symbol, type)`` of relocations of .text; 64-bit machines only."""
 
     def name_events(self, system: str, *names: str) -> None:
         """Add the symbols that the definitions of events leave."""
@@ -70,6 +72,12 @@ class KoWriter:
         sections.append((".modinfo", PROGBITS, ALLOC, info, 0, 0, 1))
         sections.append((".bss", NOBITS, ALLOC | WRITE, b"", 0, 0, 8))
         sections += [(name, PROGBITS, 0, data, 0, 0, 1) for name, data in self.sections.items()]
+        if self.code_relocations:
+            rows = [
+                struct.pack(f"{self.abi.endian}QQq", 0, symbol << 32 | kind, 0)
+                for symbol, kind in self.code_relocations
+            ]
+            relocated.append((1, next(iter(self.code)), b"".join(rows)))
         symtab = len(sections) + len(relocated)
         kind, prefix = (RELA, ".rela") if with_addends else (REL, ".rel")
         for index, name, entries in relocated:

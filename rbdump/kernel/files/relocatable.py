@@ -63,6 +63,12 @@ _SYSTEM = re.compile(rb"(?<=\0)str__\w+__trace_system_name\0")
 """The names of the strings that name the systems of its events."""
 # Loaders of these fill call trampolines in before they lay the sections out; their size is not in the file.
 TRAMPOLINES = (".plt", ".stubs", ".got", ".text.ftrace_trampoline")
+# On s390x a GOT and a PLT lie before the code, with an entry for each symbol that has one of these relocations
+# (arch/s390/kernel/module.c `check_rela`), and, where branches go through thunks at run time, one entry more.
+S390_GOT = (6, 7, 15, 24, 26, 29, 30, 31, 32, 33, 58, 59)
+S390_PLT = (8, 18, 20, 25, 34, 35, 36)
+S390_PLT_ENTRY = 22
+S390_THUNK = b"__s390_indirect_jump"
 
 
 class RelocatableModule:
@@ -146,7 +152,7 @@ class RelocatableModule:
     def text_is_exact(self) -> bool:
         """False where the loader may have put trampolines of unknown size in front of some of the code."""
         if self.machine == "s390x":
-            return False
+            return S390_THUNK not in self._strings.tobytes()
         names = [self._elf.sections[index].name for index in self._places if self._is_text(index)]
         return not any(name in TRAMPOLINES for name in names[:-1])
 
@@ -159,7 +165,7 @@ class RelocatableModule:
     def _lay_out(self, text_addr: int) -> dict[int, int]:
         """Section index -> address, text first."""
         places: dict[int, int] = {}
-        offset = 0
+        offset = self._s390_linkage() if self.machine == "s390x" else 0
         loaded = [i for i, s in enumerate(self._elf.sections) if s.flags & SHF_ALLOC and s.size]
         for index in (i for i in loaded if self._is_text(i)):
             section = self._elf.sections[index]
@@ -175,6 +181,17 @@ class RelocatableModule:
         # Symbols of other modules and of the kernel: any address will do that is not 0.
         self._externals = data + -data % 4096 + 4096
         return places
+
+    def _s390_linkage(self) -> int:
+        """Bytes of the GOT and the PLT."""
+        got: set[int] = set()
+        plt: set[int] = set()
+        for section in self._elf.sections:
+            if section.type == "SHT_RELA":
+                _, symbols, kinds = self._relocations(section)
+                got.update(symbols[np.isin(kinds, S390_GOT)].tolist())
+                plt.update(symbols[np.isin(kinds, S390_PLT)].tolist())
+        return self.abi.long_size * len(got) + S390_PLT_ENTRY * len(plt)
 
     def _segments(self) -> list[Segment]:
         segments = []
@@ -193,16 +210,9 @@ class RelocatableModule:
     def _relocated(self, data: Octets, table: Section) -> Octets:
         """A section with every whole-word address filled in; other kinds of relocations concern code only."""
         word, endian = self.abi.long_size, self.abi.endian
-        fields = [("offset", f"{endian}u{word}"), ("info", f"{endian}u{word}")]
-        if table.type == "SHT_RELA":
-            fields.append(("addend", f"{endian}i{word}"))
-        dtype = np.dtype(fields)
-        raw = self._elf.contents(table)
-        rows = raw[: len(raw) // dtype.itemsize * dtype.itemsize].view(dtype)
-        info = rows["info"].astype(np.uint64)
-        shift, mask = (np.uint64(32), np.uint64(0xFFFFFFFF)) if word == 8 else (np.uint64(8), np.uint64(0xFF))
-        symbols, offsets = (info >> shift).astype(np.int64), rows["offset"].astype(np.uint64)
-        keep = (info & mask) == WORD_RELOCATION.get(self.machine, -1)
+        rows, symbols, kinds = self._relocations(table)
+        offsets = rows["offset"].astype(np.uint64)
+        keep = kinds == WORD_RELOCATION.get(self.machine, -1)
         keep &= (offsets <= np.uint64(max(0, len(data) - word))) & (symbols < len(self._values))
         if len(data) < word or not keep.any():
             return data
@@ -215,6 +225,19 @@ class RelocatableModule:
         values = self._values[symbols[keep]] + addends.astype(np.int64).astype(np.uint64)
         copy[at] = values.astype(stored).view(np.uint8).reshape(-1, word)
         return copy
+
+    def _relocations(self, table: Section) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """The rows of a relocation section, their symbols and their types."""
+        word, endian = self.abi.long_size, self.abi.endian
+        fields = [("offset", f"{endian}u{word}"), ("info", f"{endian}u{word}")]
+        if table.type == "SHT_RELA":
+            fields.append(("addend", f"{endian}i{word}"))
+        dtype = np.dtype(fields)
+        raw = self._elf.contents(table)
+        rows = raw[: len(raw) // dtype.itemsize * dtype.itemsize].view(dtype)
+        info = rows["info"].astype(np.uint64)
+        shift, mask = (np.uint64(32), np.uint64(0xFFFFFFFF)) if word == 8 else (np.uint64(8), np.uint64(0xFF))
+        return rows, (info >> shift).astype(np.int64), (info & mask).astype(np.int64)
 
     # -- symbols ------------------------------------------------------------------------------------------------
 

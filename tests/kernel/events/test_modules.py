@@ -117,6 +117,17 @@ def test_trampolines_before_the_code_make_it_inexact(tmp_path: Path) -> None:
     assert [finding.code for finding in load(tmp_path, module)[1]] == ["module-text-inexact"]
 
 
+def test_on_s390x_got_and_plt_lie_before_the_code(tmp_path: Path) -> None:
+    module = toy("s390x", Abi("big", 8))
+    got, plt, word = 26, 20, 22
+    module.code_relocations = [(1, got), (2, got), (2, got), (2, plt), (3, plt), (3, plt), (4, plt), (5, word)]
+    loaded, findings = load(tmp_path, module)
+    assert loaded.symbols.addr("toy_first") == TEXT + 96  # 2 * 8 + 3 * 22, and .text begins at a multiple of 16
+    assert findings == []
+    module.functions.append(("__s390_indirect_jump_r14", "", 0))
+    assert [finding.code for finding in load(tmp_path, module)[1]] == ["module-text-inexact"]
+
+
 def test_an_event_that_cannot_be_read_leaves_the_module_without_events(tmp_path: Path) -> None:
     module = toy()
     module.events.tables["ftrace_events"].insert(1, 0x1234)
