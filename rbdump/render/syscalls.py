@@ -22,7 +22,7 @@ __all__ = ["syscall_renderer"]
 
 _ENTER, _EXIT = "sys_enter_", "sys_exit_"
 _FLAG = re.compile(r'\{ *0x([0-9a-f]+), *"(O_\w+)" *\}')
-_O_ACCMODE, _O_CREAT, _TMPFILE_BIT = 3, 0o100, 0o20000000
+_O_ACCMODE, _TMPFILE_BIT = 3, 0o20000000
 _U64 = 0xFFFF_FFFF_FFFF_FFFF
 
 
@@ -126,9 +126,10 @@ def _copying_renderer(fmt: EventFormat, name: str, args: list[Field], copies: di
 def _openat_renderer(fmt: EventFormat, args: list[Field], copies: dict[str, Field]) -> Renderer:
     """sys_enter_openat_print(): flags by name, the mode only where a file may be created."""
     flags = [(int(mask, 16), name) for mask, name in _FLAG.findall(fmt.print_fmt)]
-    directory = next((mask for mask, name in flags if name == "O_DIRECTORY"), 0)
-    flags.insert(0, (_TMPFILE_BIT | directory, "O_TMPFILE"))
-    creates = _O_CREAT | _TMPFILE_BIT | directory
+    masks = {name: mask for mask, name in flags}
+    tmpfile = _TMPFILE_BIT | masks.get("O_DIRECTORY", 0)
+    flags.insert(0, (tmpfile, "O_TMPFILE"))
+    creates = masks.get("O_CREAT", 0) | tmpfile
 
     def spell(value: int) -> tuple[str, bool]:
         bits = (value & 0xFFFF_FFFF ^ 0x8000_0000) - 0x8000_0000

@@ -122,6 +122,17 @@ def test_openat(flags: int, text: str) -> None:
     assert got == [f'sys_openat(dfd: 4294967196, filename: 4771889 "/a", {text})\n']
 
 
+def test_openat_of_a_machine_with_other_flags() -> None:
+    mips = OPENAT.replace("{ 0x40,", "{ 0x100,")
+    flags = (0x40, 0x101)
+    tail = struct.pack("<I", 3 << 16 | 52) + b"/a\0"
+    got = render([call(505, 3, 0x10, value, 0o644, tail=tail) for value in flags], [("syscalls", mips)], style=NEW)
+    assert [text.split('"/a", ')[1] for text in got] == [
+        "flags: O_RDONLY|0x40)\n",
+        "flags: O_WRONLY|O_CREAT, mode: 0644)\n",
+    ]
+
+
 def test_a_last_boot_prints_them_as_fields_until_they_have_user_memory() -> None:
     old = render([call(500, 10, 9)], EVENTS, last_boot=LastBoot())
     assert old == ["sys_enter_dup2: __syscall_nr=0x21 (33) oldfd=0xa (10) newfd=0x9 (9)\n"]
