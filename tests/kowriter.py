@@ -14,6 +14,7 @@ MACHINES = {  # number in e_machine, relocation of a whole word, with addends
     "aarch64": (183, 257, True),
     "s390x": (22, 22, True),
     "ppc": (20, 1, True),
+    "ppc64le": (21, 38, True),
     "arm": (40, 2, False),
 }
 PROGBITS, SYMTAB, STRTAB, RELA, NOBITS, REL = 1, 2, 3, 4, 8, 9

@@ -153,14 +153,20 @@ class RelocatableModule:
         """False where the loader may have put trampolines of unknown size in front of some of the code."""
         if self.machine == "s390x":
             return S390_THUNK not in self._strings.tobytes()
-        names = [self._elf.sections[index].name for index in self._places if self._is_text(index)]
-        return not any(name in TRAMPOLINES for name in names[:-1])
+        # On ppc64 the file has its .stubs with a size of 0.
+        texts = [index for index in range(len(self._elf.sections)) if self._is_text(index)]
+        placed = [index for index in texts if index in self._places]
+        return not any(
+            self._elf.sections[index].name in TRAMPOLINES for index in texts if index < max(placed, default=0)
+        )
 
     # -- layout -------------------------------------------------------------------------------------------------
 
     def _is_text(self, index: int) -> bool:
         section = self._elf.sections[index]
-        return bool(section.flags & SHF_EXECINSTR) and not section.name.startswith(".init")
+        # ppc64 keeps its init code with the rest (arch/powerpc/kernel/module_64.c `module_init_section`).
+        apart = section.name.startswith(".init") and not self.machine.startswith("ppc64")
+        return bool(section.flags & SHF_EXECINSTR) and not apart
 
     def _lay_out(self, text_addr: int) -> dict[int, int]:
         """Section index -> address, text first."""

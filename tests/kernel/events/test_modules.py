@@ -117,6 +117,16 @@ def test_trampolines_before_the_code_make_it_inexact(tmp_path: Path) -> None:
     assert [finding.code for finding in load(tmp_path, module)[1]] == ["module-text-inexact"]
 
 
+def test_on_ppc64_init_code_lies_with_the_rest_behind_stubs_of_unknown_size(tmp_path: Path) -> None:
+    module = toy("ppc64le")
+    module.code = {".text": bytes(48), ".stubs": b"", ".exit.text": bytes(8), ".init.text": bytes(32)}
+    loaded, findings = load(tmp_path, module)
+    assert loaded.symbols.addr("toy_init") == TEXT + 64
+    assert [finding.code for finding in findings] == ["module-text-inexact"]
+    del module.code[".stubs"]
+    assert load(tmp_path, module)[1] == []
+
+
 def test_on_s390x_got_and_plt_lie_before_the_code(tmp_path: Path) -> None:
     module = toy("s390x", Abi("big", 8))
     got, plt, word = 26, 20, 22
