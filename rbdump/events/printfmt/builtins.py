@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from rbdump.events.printfmt import decoders, integers
+from rbdump.events.printfmt import ata, decoders, integers
 from rbdump.events.printfmt import nodes as n
 from rbdump.events.printfmt.context import Context
 from rbdump.events.printfmt.ctype import CType, wrap
@@ -160,7 +160,8 @@ def _in_irq(mask: int) -> Callable[[Context, Nodes], Value]:
 
 
 def _decoder(function: Callable[..., str], arity: int, skip: int) -> Callable[[Context, Nodes], Value]:
-    """A function of the kernel from integers to text; ``skip`` leading arguments are buffers."""
+    """A function of the kernel from integers to text; ``skip`` leading arguments are buffers, or the
+    trace_seq it prints to."""
 
     def handler(ev: Context, args: Nodes) -> Value:
         values = [ev.integer(arg) for arg in args[skip : skip + arity]]
@@ -205,6 +206,13 @@ HANDLERS: dict[str, Callable[[Context, Nodes], Value]] = {
     "IS_ERR_VALUE": _is_err,
     "str_plural": _plural,
     "usb_decode_ctrl": _decoder(usb_control, 5, 2),
+    "libata_trace_parse_status": _decoder(ata.status, 1, 1),
+    "libata_trace_parse_host_stat": _decoder(ata.host_status, 1, 1),
+    "libata_trace_parse_eh_action": _decoder(ata.eh_action, 1, 1),
+    "libata_trace_parse_eh_err_mask": _decoder(ata.eh_err_mask, 1, 1),
+    "libata_trace_parse_qc_flags": _decoder(ata.qc_flags, 1, 1),
+    "libata_trace_parse_tf_flags": _decoder(ata.tf_flags, 1, 1),
+    "libata_trace_parse_subcmd": _decoder(ata.subcommand, 3, 1),
     "mc_event_error_type": _decoder(decoders.mc_event_error_type, 1, 0),
     "xen_hypercall_name": _decoder(decoders.xen_hypercall, 1, 0),
     "xhci_ring_type_string": _decoder(decoders.xhci_ring_type, 1, 0),
