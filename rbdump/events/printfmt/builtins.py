@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from rbdump.events.printfmt import ata, decoders, integers
+from rbdump.events.printfmt import ata, decoders, integers, xhci
 from rbdump.events.printfmt import nodes as n
 from rbdump.events.printfmt.context import Context
 from rbdump.events.printfmt.ctype import CType, wrap
@@ -160,14 +160,15 @@ def _in_irq(mask: int) -> Callable[[Context, Nodes], Value]:
 
 
 def _decoder(function: Callable[..., str], arity: int, skip: int) -> Callable[[Context, Nodes], Value]:
-    """A function of the kernel from integers to text; ``skip`` leading arguments are buffers, or the
-    trace_seq it prints to."""
+    """A function of the kernel from integers to text. ``skip`` leading arguments are the buffer it prints to, or a
+    trace_seq, and the size of that buffer, which cuts the text."""
 
     def handler(ev: Context, args: Nodes) -> Value:
+        end = max(ev.constant(args[1]) - 1, 0) if skip == 2 else None
         values = [ev.integer(arg) for arg in args[skip : skip + arity]]
         if len(values) != arity:
             raise ValueError
-        name = ev.code.bind(Memo(lambda key: function(*key)), "decode")
+        name = ev.code.bind(Memo(lambda key: function(*key)[:end]), "decode")
         columns = ", ".join(
             f"[{v.const}] * len(rows)" if v.const is not None else ev.code.items(ev.code.let(integers.array(v)))
             for v in values
@@ -175,6 +176,12 @@ def _decoder(function: Callable[..., str], arity: int, skip: int) -> Callable[[C
         return Text(None, ev.code.let(f"[*map({name}.__getitem__, zip({columns}))]", "s"))
 
     return handler
+
+
+def _xhci_trb(ev: Context, args: Nodes) -> Value:
+    """Records tell where a TRB lies since the release that prints isochronous ones in a way of their own, 6.13."""
+    with_place = any(field.name == "dma" for field in ev.fmt.fields)
+    return _decoder(xhci.trb if with_place else xhci.trb_before_6_13, 4, 2)(ev, args)
 
 
 HANDLERS: dict[str, Callable[[Context, Nodes], Value]] = {
@@ -215,7 +222,12 @@ HANDLERS: dict[str, Callable[[Context, Nodes], Value]] = {
     "libata_trace_parse_subcmd": _decoder(ata.subcommand, 3, 1),
     "mc_event_error_type": _decoder(decoders.mc_event_error_type, 1, 0),
     "xen_hypercall_name": _decoder(decoders.xen_hypercall, 1, 0),
-    "xhci_ring_type_string": _decoder(decoders.xhci_ring_type, 1, 0),
+    "xhci_ring_type_string": _decoder(xhci.ring_type, 1, 0),
+    "xhci_decode_trb": _xhci_trb,
+    "xhci_decode_ctrl_ctx": _decoder(xhci.control_context, 2, 1),
+    "xhci_decode_slot_context": _decoder(xhci.slot_context, 4, 1),
+    "xhci_decode_ep_context": _decoder(xhci.endpoint_context, 4, 1),
+    "xhci_decode_doorbell": _decoder(xhci.doorbell, 2, 1),
     "dwc3_trb_type_string": _decoder(decoders.dwc3_trb_type, 1, 0),
     "dwc3_gadget_ep_cmd_string": _decoder(decoders.dwc3_ep_command, 1, 0),
     "dwc3_gadget_generic_cmd_string": _decoder(decoders.dwc3_generic_command, 1, 0),

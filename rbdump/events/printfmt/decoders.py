@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Own renderings of kernel functions that print fmts call: facts of SCSI, DWC3, xHCI, EDAC and Xen.
+"""Own renderings of kernel functions that print fmts call: facts of SCSI, DWC3, EDAC and Xen.
 
-Spellings follow drivers/scsi/scsi_trace.c, drivers/usb/dwc3/debug.h, drivers/usb/host/xhci.h, include/linux/edac.h and
+Spellings follow drivers/scsi/scsi_trace.c, drivers/usb/dwc3/debug.h, include/linux/edac.h and
 arch/x86/xen (hypercall numbers of the Xen ABI).
 """
 
@@ -16,7 +16,6 @@ __all__ = [
     "mc_event_error_type",
     "scsi_cdb",
     "xen_hypercall",
-    "xhci_ring_type",
 ]
 
 
@@ -40,12 +39,6 @@ def xen_hypercall(op: int) -> str:
     """``(name)`` of a Xen hypercall, empty for an unknown one."""
     name = _XEN[op] if 0 <= op < len(_XEN) else "."
     return "" if name == "." else f"({name})"
-
-
-def xhci_ring_type(kind: int) -> str:
-    """enum xhci_ring_type."""
-    names = ("CTRL", "ISOC", "BULK", "INTR", "STREAM", "CMD", "EVENT")
-    return names[kind] if 0 <= kind < len(names) else "UNKNOWN"
 
 
 def dwc3_trb_type(kind: int) -> str:

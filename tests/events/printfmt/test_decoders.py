@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
-from rbdump.events.printfmt import decoders
+from rbdump.events.printfmt import decoders, xhci
 from rbdump.events.printfmt.usb import usb_control
 from tests.events.printfmt.rendering import render
 
@@ -78,7 +78,7 @@ def test_the_status_of_a_dwc3_command_is_a_signed_field() -> None:
 @pytest.mark.parametrize(
     ("function", "unknown", "names"),
     [
-        (decoders.xhci_ring_type, "UNKNOWN", ["CTRL", "ISOC", "BULK", "INTR", "STREAM", "CMD", "EVENT"]),
+        (xhci.ring_type, "UNKNOWN", ["CTRL", "ISOC", "BULK", "INTR", "STREAM", "CMD", "EVENT"]),
         (decoders.mc_event_error_type, "Info", ["Corrected", "Uncorrected", "Deferred", "Fatal"]),
     ],
 )
