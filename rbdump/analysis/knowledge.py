@@ -166,6 +166,7 @@ class _Gatherer:
             addr_of=table.addr if table is not None else no_addr,
             in_module=table.in_module if table is not None else no_module,
             constant=Enumerators(images, self.modules(images, table)),
+            event=catalog.by_name,
             prototypes=images.prototypes if images is not None else no_prototypes,
             release=images.release if images is not None else None,
             eprobes=dict(ChainMap(*(copy.eprobes for copy in copies))),

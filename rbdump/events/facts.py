@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Protocol
 from rbdump.abi import Abi
 
 if TYPE_CHECKING:
+    from rbdump.events.format import EventFormat
     from rbdump.kernel.types.typeinfo import FunctionProto
 
-__all__ = ["Facts", "Prototypes", "Symbols", "no_addr", "no_constant", "no_module", "no_prototypes"]
+__all__ = ["Facts", "Prototypes", "Symbols", "no_addr", "no_constant", "no_event", "no_module", "no_prototypes"]
 
 
 class Symbols(Protocol):
@@ -55,6 +56,11 @@ def no_constant(name: str, event: tuple[str, str]) -> int | None:
     return None
 
 
+def no_event(name: str) -> EventFormat | None:
+    """No other event is known."""
+    return None
+
+
 Prototypes = Callable[[str], "FunctionProto | None"]
 """The parameters of a function by its name; None for a function that is not known."""
 
@@ -85,6 +91,8 @@ class Facts:
     constant: Callable[[str, tuple[str, str]], int | None] = no_constant
     """The value of an enumerator in the print fmt of an event, by its (system, name), from the types of the kernel and
     of the module whose event it is."""
+    event: Callable[[str], EventFormat | None] = no_event
+    """The format of another event, ``system:name``: what it has may date what the kernel prints."""
     variables: Mapping[str, int] = field(default_factory=dict)
     """Values of variables of the kernel that print fmts name, see `rbdump.events.variables`: ``vmemmap_base``."""
     eprobes: Mapping[tuple[str, str], str] = field(default_factory=dict)

@@ -162,3 +162,12 @@ def test_formats_are_not_held_against_what_damage_makes_up(samples: Path, tmp_pa
     broken = rbdump.open(str(tmp_path / "region.bin"), tracefs=str(folder / "tracefs.tar.xz"))
     assert len(list(broken.lines()))
     assert "formats-do-not-fit" not in [finding.code for finding in broken.findings]
+
+
+def test_the_formats_of_other_events_are_at_hand(samples: Path) -> None:
+    sample = samples / "6.12.43-sched"
+    trace = rbdump.open(str(sample / "region.bin.xz"), tracefs=str(sample / "tracefs.tar.xz"))
+    found = trace.knowledge.facts.event("sched:sched_switch")
+    assert found is not None
+    assert "prev_comm" in [field.name for field in found.fields]
+    assert trace.knowledge.facts.event("xhci-hcd:xhci_address_ctx") is None

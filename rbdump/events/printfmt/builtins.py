@@ -184,6 +184,17 @@ def _xhci_trb(ev: Context, args: Nodes) -> Value:
     return _decoder(xhci.trb if with_place else xhci.trb_before_6_13, 4, 2)(ev, args)
 
 
+def _xhci_portsc(ev: Context, args: Nodes) -> Value:
+    """Two texts, of the same arguments: the release that came with the second, 6.19, took fields from an event."""
+    other = ev.facts.event("xhci-hcd:xhci_address_ctx")
+    if other is None:
+        raise UnsupportedPrintFmt(
+            "which of two texts xhci_decode_portsc() prints shows in the event xhci_address_ctx, which is missing"
+        )
+    before = any(field.name == "ctx_ep_num" for field in other.fields)
+    return _decoder(xhci.port_status_before_6_19 if before else xhci.port_status, 1, 1)(ev, args)
+
+
 HANDLERS: dict[str, Callable[[Context, Nodes], Value]] = {
     "__print_ns_to_secs": _ns_to(0),
     "__print_ns_without_secs": _ns_to(1),
@@ -224,6 +235,7 @@ HANDLERS: dict[str, Callable[[Context, Nodes], Value]] = {
     "xen_hypercall_name": _decoder(decoders.xen_hypercall, 1, 0),
     "xhci_ring_type_string": _decoder(xhci.ring_type, 1, 0),
     "xhci_decode_trb": _xhci_trb,
+    "xhci_decode_portsc": _xhci_portsc,
     "xhci_decode_ctrl_ctx": _decoder(xhci.control_context, 2, 1),
     "xhci_decode_slot_context": _decoder(xhci.slot_context, 4, 1),
     "xhci_decode_ep_context": _decoder(xhci.endpoint_context, 4, 1),

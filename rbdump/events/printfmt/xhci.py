@@ -13,6 +13,8 @@ __all__ = [
     "control_context",
     "doorbell",
     "endpoint_context",
+    "port_status",
+    "port_status_before_6_19",
     "ring_type",
     "slot_context",
     "trb",
@@ -65,8 +67,15 @@ _FLAGS = {
 """The bits of the last word that each type prints: a capital letter where they are set; other commands print one."""
 _SLOT_SPEEDS = ("UNKNOWN speed", "full-speed", "low-speed", "high-speed", "super-speed", "super-speed plus")
 _SLOT_STATES = ("enabled/disabled", "default", "addressed", "configured")
+_LINK_STATES = (
+    "U0", "U1", "U2", "U3", "Disabled", "RxDetect", "Inactive", "Polling", "Recovery", "Hot Reset", "Compliance mode",
+    "Test mode", "Unknown", "Unknown", "Unknown", "Resume",
+)  # fmt: skip
 _ENDPOINT_STATES = ("disabled", "running", "halted", "stopped", "error", "INVALID", "INVALID", "INVALID")
 _ENDPOINT_TYPES = ("INVALID", "Isoc OUT", "Bulk OUT", "Int OUT", "Ctrl", "Isoc IN", "Bulk IN", "Int IN")
+_CHANGES = _split("17CSC 18PEC 19WRC 20OCC 21PRC 22PLC 23CEC")
+_PORT = (*_split("0CCS 3OCA 24CAS 30DR 9PP 25WCE 26WDE 27WOE 16LWS 4PR 31WPR 1PED"), *_CHANGES)
+_COLD, _WAKE = _split("24CAS"), _split("25WCE 26WDE 27WOE")
 
 
 def ring_type(kind: int) -> str:
@@ -90,6 +99,11 @@ def _signed(value: int) -> int:
 
 def _letters(word: int, bits: Bits) -> str:
     return ":".join(name if word >> bit & 1 else name.lower() for bit, name in bits)
+
+
+def _set(word: int, bits: Bits) -> str:
+    """The names of bits that are set, a blank behind each."""
+    return "".join(f"{name} " for bit, name in bits if word >> bit & 1)
 
 
 def trb(word0: int, word1: int, word2: int, word3: int) -> str:
@@ -190,6 +204,29 @@ def endpoint_context(info: int, info2: int, dequeue: int, transfer: int) -> str:
         f"max ESIT payload {_bits(info, 24, 8) << 16 | _bits(transfer, 16, 16)} CErr {_bits(info2, 1, 2)} "
         f"Type {_ENDPOINT_TYPES[_bits(info2, 3, 3)]} {'HID' * _bits(info2, 7, 1)}burst {_bits(info2, 8, 8)} "
         f"maxp {_bits(info2, 16, 16)} deq {dequeue & 0xFFFFFFFFFFFFFFFF:016x} avg trb len {_bits(transfer, 0, 16)}"
+    )
+
+
+def port_status(value: int) -> str:
+    """The register PORTSC: speed, state of the link, and the specification's names of all bits that are set."""
+    value &= 0xFFFFFFFF
+    text = f"0x{value:08x} "
+    if value == 0xFFFFFFFF:  # the controller is gone
+        return text
+    return f"{text}Speed={_bits(value, 10, 4)} Link={_LINK_STATES[_bits(value, 5, 4)]} {_set(value, _PORT)}"
+
+
+def port_status_before_6_19(value: int) -> str:
+    """The register PORTSC in words, changes and wake events by name."""
+    value &= 0xFFFFFFFF
+    text = f"0x{value:08x} "
+    if value == 0xFFFFFFFF:
+        return text
+    return (
+        f"{text}{'Powered' if value >> 9 & 1 else 'Powered-off'} {'Connected' if value & 1 else 'Not-connected'} "
+        f"{'Enabled' if value >> 1 & 1 else 'Disabled'} Link:{_LINK_STATES[_bits(value, 5, 4)]} "
+        f"PortSpeed:{_bits(value, 10, 4)} {'OverCurrent ' * _bits(value, 3, 1)}{'In-Reset ' * _bits(value, 4, 1)}"
+        f"Change: {_set(value, _CHANGES)}{_set(value, _COLD)}Wake: {_set(value, _WAKE)}"
     )
 
 

@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from rbdump.events.printfmt import xhci
+from rbdump.events.format import EventFormat, parse_format
+from rbdump.events.printfmt import UnsupportedPrintFmt, xhci
 from tests.events.printfmt.rendering import ALL, render
+from tests.events.records import COMMON
 
 TRB = '"%s", xhci_decode_trb(__get_buf(500), 500, REC->field0, REC->field1, REC->field2, REC->field3)'
 
@@ -205,6 +208,66 @@ def test_endpoint_contexts() -> None:
         assert f" interval {expected} us max" in xhci.endpoint_context(interval << 16, 0, 0, 0)
 
 
+LINK_STATES = {
+    0: "U0", 1: "U1", 2: "U2", 3: "U3", 4: "Disabled", 5: "RxDetect", 6: "Inactive", 7: "Polling", 8: "Recovery",
+    9: "Hot Reset", 10: "Compliance mode", 11: "Test mode", 15: "Resume",
+}  # fmt: skip
+PORT_BITS = {
+    "CCS": 0, "PED": 1, "OCA": 3, "PR": 4, "PP": 9, "LWS": 16, "CSC": 17, "PEC": 18, "WRC": 19, "OCC": 20, "PRC": 21,
+    "PLC": 22, "CEC": 23, "CAS": 24, "WCE": 25, "WDE": 26, "WOE": 27, "DR": 30, "WPR": 31,
+}  # fmt: skip
+OLD_PORT_BITS = {name: PORT_BITS[name] for name in ["CSC", "PEC", "WRC", "OCC", "PRC", "PLC", "CEC", "CAS"]}
+
+
+def test_port_status() -> None:
+    for bit in (bit for bit in range(32) if bit not in range(5, 9) and bit not in range(10, 14)):
+        names = "".join(f"{name} " for name in PORT_BITS if PORT_BITS[name] == bit)
+        assert xhci.port_status(1 << bit) == f"0x{1 << bit:08x} Speed=0 Link=U0 {names}"
+    for state in range(16):
+        assert f"Link={LINK_STATES.get(state, 'Unknown')} " in xhci.port_status(state << 5)
+        assert f" Speed={state} " in xhci.port_status(state << 10)
+    assert xhci.port_status(0xFFFFFFFF) == xhci.port_status_before_6_19(0xFFFFFFFF) == "0xffffffff "
+    assert xhci.port_status(0xFFFFFFFE) == (
+        "0xfffffffe Speed=15 Link=Resume OCA CAS DR PP WCE WDE WOE LWS PR WPR PED CSC PEC WRC OCC PRC PLC CEC "
+    )
+
+
+def test_port_status_before_6_19() -> None:
+    off = "Powered-off Not-connected Disabled Link:U0 PortSpeed:0"
+    for name, bit in OLD_PORT_BITS.items():
+        assert xhci.port_status_before_6_19(1 << bit) == f"0x{1 << bit:08x} {off} Change: {name} Wake: "
+    for name in ("WCE", "WDE", "WOE"):
+        value = 1 << PORT_BITS[name]
+        assert xhci.port_status_before_6_19(value) == f"0x{value:08x} {off} Change: Wake: {name} "
+    assert xhci.port_status_before_6_19(0x8) == f"0x00000008 {off} OverCurrent Change: Wake: "
+    assert xhci.port_status_before_6_19(0x10) == f"0x00000010 {off} In-Reset Change: Wake: "
+    assert xhci.port_status_before_6_19(0x00021203) == (
+        "0x00021203 Powered Connected Enabled Link:U0 PortSpeed:4 Change: CSC Wake: "
+    )
+    assert xhci.port_status_before_6_19(0xFFFFFFFE) == (
+        "0xfffffffe Powered Not-connected Enabled Link:Resume PortSpeed:15 OverCurrent In-Reset "
+        "Change: CSC PEC WRC OCC PRC PLC CEC CAS Wake: WCE WDE WOE "
+    )
+
+
+def address_context(*names: str) -> EventFormat:
+    fields = "".join(f"\tfield:u32 {name};\toffset:{8 + 4 * n};\tsize:4;\tsigned:0;\n" for n, name in enumerate(names))
+    text = f'name: xhci_address_ctx\nID: 9\nformat:\n{COMMON}{fields}\nprint fmt: "x"\n'
+    return parse_format(text, "xhci-hcd", long_size=8)
+
+
+def test_which_port_status_another_event_tells() -> None:
+    text, fields = '"%s", xhci_decode_portsc(__get_buf(500), REC->portsc)', {"u32 portsc": 0x2A0}
+    known = {"xhci-hcd:xhci_address_ctx": address_context("ctx_64", "ctx_type")}
+    assert render(text, fields, event=known.get) == "0x000002a0 Speed=0 Link=RxDetect PP "
+    known = {"xhci-hcd:xhci_address_ctx": address_context("ctx_64", "ctx_type", "ctx_ep_num")}
+    assert render(text, fields, event=known.get) == (
+        "0x000002a0 Powered Not-connected Disabled Link:RxDetect PortSpeed:0 Change: Wake: "
+    )
+    with pytest.raises(UnsupportedPrintFmt, match="shows in the event xhci_address_ctx, which is missing"):
+        render(text, fields)
+
+
 def test_doorbells() -> None:
     text = '"%s", xhci_decode_doorbell(__get_buf(500), REC->slot, REC->doorbell)'
     for slot, doorbell, expected in [
@@ -232,4 +295,6 @@ def test_no_value_is_too_wild() -> None:
         for function in (xhci.trb, xhci.trb_before_6_13, xhci.slot_context, xhci.endpoint_context):
             assert function(*numbers)
         xhci.control_context(*numbers[:2])
+        for status in (xhci.port_status, xhci.port_status_before_6_19):
+            assert status(numbers[0])
         assert xhci.doorbell(*numbers[:2])
