@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from rbdump.events.printfmt import ata, decoders, integers, xhci
+from rbdump.events.printfmt import ata, decoders, integers, nvme, xhci
 from rbdump.events.printfmt import nodes as n
 from rbdump.events.printfmt.context import Context
 from rbdump.events.printfmt.ctype import CType, wrap
@@ -14,7 +14,7 @@ from rbdump.events.printfmt.usb import usb_control
 from rbdump.events.printfmt.values import Int, Text, Value
 from rbdump.memo import Memo
 
-__all__ = ["HANDLERS"]
+__all__ = ["HANDLERS", "column"]
 
 Nodes = Sequence[n.Node]
 
@@ -159,6 +159,13 @@ def _in_irq(mask: int) -> Callable[[Context, Nodes], Value]:
     return handler
 
 
+def column(ev: Context, value: Int) -> str:
+    """The integers of all rows."""
+    if value.const is not None:
+        return f"[{value.const}] * len(rows)"
+    return ev.code.items(ev.code.let(integers.array(value)))
+
+
 def _decoder(function: Callable[..., str], arity: int, skip: int) -> Callable[[Context, Nodes], Value]:
     """A function of the kernel from integers to text. ``skip`` leading arguments are the buffer it prints to, or a
     trace_seq, and the size of that buffer, which cuts the text."""
@@ -169,10 +176,7 @@ def _decoder(function: Callable[..., str], arity: int, skip: int) -> Callable[[C
         if len(values) != arity:
             raise ValueError
         name = ev.code.bind(Memo(lambda key: function(*key)[:end]), "decode")
-        columns = ", ".join(
-            f"[{v.const}] * len(rows)" if v.const is not None else ev.code.items(ev.code.let(integers.array(v)))
-            for v in values
-        )
+        columns = ", ".join(column(ev, value) for value in values)
         return Text(None, ev.code.let(f"[*map({name}.__getitem__, zip({columns}))]", "s"))
 
     return handler
@@ -232,6 +236,7 @@ HANDLERS: dict[str, Callable[[Context, Nodes], Value]] = {
     "libata_trace_parse_tf_flags": _decoder(ata.tf_flags, 1, 1),
     "libata_trace_parse_subcmd": _decoder(ata.subcommand, 3, 1),
     "mc_event_error_type": _decoder(decoders.mc_event_error_type, 1, 0),
+    "nvmet_trace_ctrl_id": _decoder(nvme.controller, 1, 1),
     "xen_hypercall_name": _decoder(decoders.xen_hypercall, 1, 0),
     "xhci_ring_type_string": _decoder(xhci.ring_type, 1, 0),
     "xhci_decode_trb": _xhci_trb,

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from rbdump.events.printfmt import builtins, decoders, integers, memory, text
+from rbdump.events.printfmt import builtins, decoders, integers, memory, nvme, text
 from rbdump.events.printfmt import nodes as n
 from rbdump.events.printfmt.context import Context
 from rbdump.events.printfmt.ctype import CType, wrap
 from rbdump.events.printfmt.nodes import UnsupportedPrintFmt
+from rbdump.events.printfmt.runtime import BAD_LOC
 from rbdump.events.printfmt.values import Int, Mem, Table, Text, Value
 from rbdump.events.strings import text_of
-from rbdump.kernel.events.printed import BLOCK_OPS, ZONE_CONDITIONS
+from rbdump.kernel.events.printed import BLOCK_OPS, RESERVATION_NAMES, ZONE_CONDITIONS
 from rbdump.memo import Memo
 
 __all__ = ["call", "map_blobs", "map_ints"]
@@ -230,6 +231,32 @@ def _layers(ev: Context, args: Nodes) -> Value:
     return map_blobs(ev, memory.blob(ev, _memory(ev, args[1])), lambda b: text.layers(b, size, order, pairs), "layers")
 
 
+def _nvme(function: Callable[[int, bytes], str]) -> Callable[[Context, Nodes], Value]:
+    """A function of the trace_seq it prints to, of the opcode of a command and of its bytes from CDW10 on."""
+
+    def handler(ev: Context, args: Nodes) -> Value:
+        opcodes = builtins.column(ev, ev.integer(args[1]))
+        blobs = memory.blob(ev, _memory(ev, args[2]), Int(ev.types.int, 24))
+        memo = ev.code.bind(Memo(lambda key: BAD_LOC if key[1] is None else function(*key)), "nvme")
+        return Text(None, ev.code.let(f"[*map({memo}.__getitem__, zip({opcodes}, {blobs}))]", "s"))
+
+    return handler
+
+
+def _nvme_io(before: Callable[[int, bytes], str]) -> Callable[[Context, Nodes], Value]:
+    """Reservations are spelled out since 6.13, which brought an enumerator too; print fmts show the next since 6.16."""
+
+    def handler(ev: Context, args: Nodes) -> Value:
+        event = ev.fmt.system, ev.fmt.name
+        if "nvme_cmd_io_mgmt_recv" in ev.fmt.print_fmt or ev.facts.constant(RESERVATION_NAMES, event) is not None:
+            return _nvme(nvme.io)(ev, args)
+        if ev.facts.constant("nvme_cmd_read", event) is None:  # no types that would have it
+            ev.notes.append("reservations are printed as before 6.13, for no types of the kernel are at hand")
+        return _nvme(before)(ev, args)
+
+    return handler
+
+
 def _enumerator(names: Mapping[str, str]) -> Callable[[Context, Nodes], Value]:
     """A function that prints the name of an enumerator, ``UNKNOWN`` for other numbers; ``names`` by enumerator."""
 
@@ -272,6 +299,13 @@ _HANDLERS: dict[str, Callable[[Context, Nodes], Value]] = {
     "__print_stacktrace": _stacktrace,
     "scsi_trace_parse_cdb": _seq_blob(decoders.scsi_cdb, "cdb"),
     "nvme_trace_disk_name": _disk_name,
+    "nvmet_trace_disk_name": _disk_name,
+    "nvme_trace_parse_admin_cmd": _nvme(nvme.admin),
+    "nvme_trace_parse_nvm_cmd": _nvme_io(nvme.io_without_names),
+    "nvme_trace_parse_fabrics_cmd": _nvme(nvme.fabrics),
+    "nvmet_trace_parse_admin_cmd": _nvme(nvme.target_admin),
+    "nvmet_trace_parse_nvm_cmd": _nvme_io(nvme.target_io_without_reservations),
+    "nvmet_trace_parse_fabrics_cmd": _nvme(nvme.fabrics),
     "nullb_trace_disk_name": _disk_name,
     "blk_op_str": _enumerator(BLOCK_OPS),
     "blk_zone_cond_str": _enumerator(ZONE_CONDITIONS),
