@@ -245,6 +245,8 @@ HANDLERS: dict[str, Callable[[Context, Nodes], Value]] = {
     "xhci_decode_slot_context": _decoder(xhci.slot_context, 4, 1),
     "xhci_decode_ep_context": _decoder(xhci.endpoint_context, 4, 1),
     "xhci_decode_doorbell": _decoder(xhci.doorbell, 2, 1),
+    "dwc3_decode_event": _decoder(decoders.dwc3_event, 2, 2),
+    "dwc3_mode_string": _decoder(decoders.dwc3_mode, 1, 0),
     "dwc3_trb_type_string": _decoder(decoders.dwc3_trb_type, 1, 0),
     "dwc3_gadget_ep_cmd_string": _decoder(decoders.dwc3_ep_command, 1, 0),
     "dwc3_gadget_generic_cmd_string": _decoder(decoders.dwc3_generic_command, 1, 0),

@@ -10,8 +10,10 @@ from __future__ import annotations
 __all__ = [
     "dwc3_ep_command",
     "dwc3_ep_command_status",
+    "dwc3_event",
     "dwc3_generic_command",
     "dwc3_generic_command_status",
+    "dwc3_mode",
     "dwc3_trb_type",
     "mc_event_error_type",
     "scsi_cdb",
@@ -39,6 +41,47 @@ def xen_hypercall(op: int) -> str:
     """``(name)`` of a Xen hypercall, empty for an unknown one."""
     name = _XEN[op] if 0 <= op < len(_XEN) else "."
     return "" if name == "." else f"({name})"
+
+
+_DWC3_EVENTS = {
+    0: "Disconnect:", 1: "Reset", 2: "Connection Done", 3: "Link Change", 4: "WakeUp", 6: "Suspend",
+    7: "Start-Of-Frame", 9: "Erratic Error", 10: "Command Complete", 11: "Overflow",
+}  # fmt: skip
+_DWC3_LINKS = (
+    "U0", "U1", "U2", "U3", "SS.Disabled", "RX.Detect", "SS.Inactive", "Polling", "Recovery", "Hot Reset", "Compliance",
+    "Loopback", "UNKNOWN link state", "UNKNOWN link state", "Reset", "Resume",
+)  # fmt: skip
+_DWC3_EP0_STATES = {0: "Unconnected", 1: "Setup Phase", 2: "Data Phase", 3: "Status Phase"}
+
+
+def dwc3_event(event: int, ep0_state: int) -> str:
+    """An event of a DWC3 gadget: the device's where bit 0 is set, an endpoint's otherwise."""
+    if event & 1:
+        name = _DWC3_EVENTS.get(event >> 8 & 0xF)
+        return "UNKNOWN" if name is None else f"{name} [{_DWC3_LINKS[event >> 16 & 0xF]}]"
+    endpoint, kind, status, parameters = event >> 1 & 0x1F, event >> 6 & 0xF, event >> 12 & 0xF, event >> 16 & 0xFFFF
+    control = endpoint <= 1
+    flags = "".join(letter if status & bit else letter.lower() for letter, bit in (("S", 2), ("I", 4)))
+    if kind == 1:
+        text = f"Transfer Complete ({flags}{'L' if status & 8 else 'l'})"
+        if control:
+            text += f" [{_DWC3_EP0_STATES.get(ep0_state, 'UNKNOWN')}]"
+    elif kind == 2:
+        text = f"Transfer In Progress [{parameters:08x}] ({flags}{'M' if status & 8 else 'm'})"
+    elif kind == 3:
+        text = f"Transfer Not Ready [{parameters:08x}] ({'Active' if status & 8 else 'Not Active'})"
+        if control:
+            text += {1: " [Data Phase]", 2: " [Status Phase]"}.get(status & 3, "")
+    elif kind == 6:
+        text = f" Stream {parameters} Found" if status == 1 else " Stream Not Found"
+    else:
+        text = {4: "FIFO", 7: "Endpoint Command Complete"}.get(kind, "UNKNOWN")
+    return f"ep{endpoint >> 1}{'in' if endpoint & 1 else 'out'}: {text}"
+
+
+def dwc3_mode(mode: int) -> str:
+    """The role of a DWC3 controller (GCTL.PrtCapDir)."""
+    return {1: "host", 2: "device", 3: "otg"}.get(mode, "UNKNOWN")
 
 
 def dwc3_trb_type(kind: int) -> str:

@@ -69,6 +69,75 @@ def test_dwc3() -> None:
     assert named(decoders.dwc3_trb_type, everything, "UNKNOWN") == {n << 4: name for n, name in enumerate(types, 1)}
 
 
+DWC3_DEVICE_EVENTS = """
+OVERFLOW 11 Overflow
+CMD_CMPL 10 Command Complete
+ERRATIC_ERROR 9 Erratic Error
+SOF 7 Start-Of-Frame
+SUSPEND 6 Suspend
+WAKEUP 4 WakeUp
+LINK_STATUS_CHANGE 3 Link Change
+CONNECT_DONE 2 Connection Done
+RESET 1 Reset
+DISCONNECT 0 Disconnect:
+"""
+DWC3_LINKS = """
+U0 0x00 U0
+U1 0x01 U1
+U2 0x02 U2
+U3 0x03 U3
+SS_DIS 0x04 SS.Disabled
+RX_DET 0x05 RX.Detect
+SS_INACT 0x06 SS.Inactive
+POLL 0x07 Polling
+RECOV 0x08 Recovery
+HRESET 0x09 Hot Reset
+CMPLY 0x0a Compliance
+LPBK 0x0b Loopback
+RESET 0x0e Reset
+RESUME 0x0f Resume
+"""
+
+
+def test_events_of_dwc3_devices() -> None:
+    events, links = defined(DWC3_DEVICE_EVENTS), defined(DWC3_LINKS)
+    for kind in range(16):
+        for link in range(16):
+            expected = f"{events.get(kind)} [{links.get(link, 'UNKNOWN link state')}]" if kind in events else "UNKNOWN"
+            assert decoders.dwc3_event(0xFFF0F001 | kind << 8 | link << 16, 0) == expected
+
+
+@pytest.mark.parametrize(
+    ("event", "state", "expected"),
+    [  # parameters, status, kind and number of the endpoint, from the upper bits on
+        (0x00006040, 1, "ep0out: Transfer Complete (SIl) [Setup Phase]"),
+        (0x00008042, 3, "ep0in: Transfer Complete (siL) [Status Phase]"),
+        (0x00000040, 0, "ep0out: Transfer Complete (sil) [Unconnected]"),
+        (0x00000040, 2, "ep0out: Transfer Complete (sil) [Data Phase]"),
+        (0x00000040, 4, "ep0out: Transfer Complete (sil) [UNKNOWN]"),
+        (0x0000E046, 0, "ep1in: Transfer Complete (SIL)"),
+        (0xABCDE084, 0, "ep1out: Transfer In Progress [0000abcd] (SIM)"),
+        (0x000010BE, 0, "ep15in: Transfer In Progress [00000000] (sim)"),
+        (0x000010C2, 0, "ep0in: Transfer Not Ready [00000000] (Not Active) [Data Phase]"),
+        (0x0001A0C0, 0, "ep0out: Transfer Not Ready [00000001] (Active) [Status Phase]"),
+        (0x000000C0, 0, "ep0out: Transfer Not Ready [00000000] (Not Active)"),
+        (0xFFFF80C4, 0, "ep1out: Transfer Not Ready [0000ffff] (Active)"),
+        (0x00000104, 0, "ep1out: FIFO"),
+        (0x00071184, 0, "ep1out:  Stream 7 Found"),
+        (0x00072184, 0, "ep1out:  Stream Not Found"),
+        (0x000701C4, 0, "ep1out: Endpoint Command Complete"),
+        (0x00000144, 0, "ep1out: UNKNOWN"),
+    ],
+)
+def test_events_of_dwc3_endpoints(event: int, state: int, expected: str) -> None:
+    text = '"%s", dwc3_decode_event(__get_buf(500), 500, REC->event, REC->ep0state)'
+    assert render(text, {"u32 event": event, "u32 ep0state": state}) == expected
+
+
+def test_the_mode_of_a_dwc3_controller() -> None:
+    assert named(decoders.dwc3_mode, range(-100, 100), "UNKNOWN") == {3: "otg", 2: "device", 1: "host"}
+
+
 def test_the_status_of_a_dwc3_command_is_a_signed_field() -> None:
     text = '"%s|%s", dwc3_gadget_ep_cmd_string(REC->cmd), dwc3_ep_cmd_status_string(REC->cmd_status)'
     assert render(text, {"unsigned int cmd": 0x30406, "int cmd_status": -110}) == "Start Transfer|Timed Out"
