@@ -10,7 +10,7 @@ from rbdump.events.printfmt import nodes as n
 from rbdump.events.printfmt.context import Context
 from rbdump.events.printfmt.ctype import CType, wrap
 from rbdump.events.printfmt.nodes import UnsupportedPrintFmt
-from rbdump.events.printfmt.usb import usb_control
+from rbdump.events.printfmt.usb import ucsi_command, ucsi_recipient, usb_control, usb_speed, usb_state
 from rbdump.events.printfmt.values import Int, Text, Value
 from rbdump.memo import Memo
 
@@ -228,6 +228,10 @@ HANDLERS: dict[str, Callable[[Context, Nodes], Value]] = {
     "IS_ERR_VALUE": _is_err,
     "str_plural": _plural,
     "usb_decode_ctrl": _decoder(usb_control, 5, 2),
+    "usb_speed_string": _decoder(usb_speed, 1, 0),
+    "usb_state_string": _decoder(usb_state, 1, 0),
+    "ucsi_cmd_str": _decoder(ucsi_command, 1, 0),
+    "ucsi_recipient_str": _decoder(ucsi_recipient, 1, 0),
     "libata_trace_parse_status": _decoder(ata.status, 1, 1),
     "libata_trace_parse_host_stat": _decoder(ata.host_status, 1, 1),
     "libata_trace_parse_eh_action": _decoder(ata.eh_action, 1, 1),

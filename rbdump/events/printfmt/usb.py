@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""USB control requests as usb_decode_ctrl() of drivers/usb/common/debug.c spells them since 6.1."""
+"""USB: control requests as usb_decode_ctrl() of drivers/usb/common/debug.c spells them since 6.1, speeds and states of
+devices as drivers/usb/common/common.c does, and commands of UCSI as drivers/usb/typec/ucsi/trace.c does.
+"""
 
 from __future__ import annotations
 
-__all__ = ["usb_control"]
+__all__ = ["ucsi_command", "ucsi_recipient", "usb_control", "usb_speed", "usb_state"]
 
 _STANDARD, _CLASS, _VENDOR = 0x00, 0x20, 0x40
 _TYPE_MASK, _RECIPIENT_MASK, _DIR_IN = 0x60, 0x1F, 0x80
@@ -77,3 +79,40 @@ def _feature(recipient: int, verb: str, value: int, index: int) -> str:
         1: f"{verb} Interface Feature({'UNKNOWN' if value else 'Function Suspend'})",
         2: f"{verb} Endpoint Feature({'UNKNOWN' if value else 'Halt'} {_endpoint(index)})",
     }.get(recipient, "")
+
+
+_SPEEDS = ("UNKNOWN", "low-speed", "full-speed", "high-speed", "wireless", "super-speed", "super-speed-plus")
+_STATES = (
+    "not attached", "attached", "powered", "reconnecting", "unauthenticated", "default", "addressed", "configured",
+    "suspended",
+)  # fmt: skip
+
+
+def usb_speed(speed: int) -> str:
+    """enum usb_device_speed."""
+    return _SPEEDS[speed] if 0 <= speed < len(_SPEEDS) else "UNKNOWN"
+
+
+def usb_state(state: int) -> str:
+    """enum usb_device_state."""
+    return _STATES[state] if 0 <= state < len(_STATES) else "UNKNOWN"
+
+
+_UCSI_COMMANDS = (
+    "Unknown command", "PPM_RESET", "CANCEL", "CONNECTOR_RESET", "ACK_CC_CI", "SET_NOTIFICATION_ENABLE",
+    "GET_CAPABILITY", "GET_CONNECTOR_CAPABILITY", "SET_CCOM", "SET_UOR", "SET_PDM", "SET_PDR", "GET_ALTERNATE_MODES",
+    "GET_CAM_SUPPORTED", "GET_CURRENT_CAM", "SET_NEW_CAM", "GET_PDOS", "GET_CABLE_PROPERTY", "GET_CONNECTOR_STATUS",
+    "GET_ERROR_STATUS",
+)  # fmt: skip
+_UCSI_RECIPIENTS = ("port", "partner", "plug (prime)", "plug (double prime)")
+
+
+def ucsi_command(command: int) -> str:
+    """A UCSI command by its low byte. Older kernels call command 8, which debugfs alone gives, SET_UOM."""
+    number = command & 0xFF
+    return _UCSI_COMMANDS[number if number < len(_UCSI_COMMANDS) else 0]
+
+
+def ucsi_recipient(recipient: int) -> str:
+    """Whose alternate modes are asked for. The kernel has no name for others, and reads what lies behind its table."""
+    return _UCSI_RECIPIENTS[recipient] if 0 <= recipient < len(_UCSI_RECIPIENTS) else ""

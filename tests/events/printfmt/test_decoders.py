@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 import pytest
 
 from rbdump.events.printfmt import decoders, xhci
-from rbdump.events.printfmt.usb import usb_control
+from rbdump.events.printfmt.usb import ucsi_command, ucsi_recipient, usb_control, usb_speed, usb_state
 from tests.events.printfmt.rendering import render
 
 
@@ -317,3 +317,43 @@ def test_usb_descriptors() -> None:
         f"Get {name} Descriptor(Index = 7, Length = 18)": kind for name, kind in USB_DESCRIPTORS.items()
     }
     assert usb_control(0, 7, 0xFF01, 0, 2) == "Set UNKNOWN Descriptor(Index = 1, Length = 2)"
+
+
+USB_SPEEDS = ["UNKNOWN", "low-speed", "full-speed", "high-speed", "wireless", "super-speed", "super-speed-plus"]
+USB_STATES = """
+SUSPENDED 8 suspended
+CONFIGURED 7 configured
+ADDRESS 6 addressed
+DEFAULT 5 default
+UNAUTHENTICATED 4 unauthenticated
+RECONNECTING 3 reconnecting
+POWERED 2 powered
+ATTACHED 1 attached
+NOTATTACHED 0 not attached
+"""
+
+
+def test_speeds_and_states_of_usb_devices() -> None:
+    assert {speed: usb_speed(speed) for speed in range(7)} == dict(enumerate(USB_SPEEDS))
+    assert named(usb_speed, (-1, *range(7, 300)), "UNKNOWN") == {}
+    assert named(usb_state, range(-9, 300), "UNKNOWN") == defined(USB_STATES)
+    text = '"speed %s state %s", usb_speed_string(REC->speed), usb_state_string(REC->state)'
+    assert render(text, {"unsigned int speed": 3, "unsigned int state": 7}) == "speed high-speed state configured"
+
+
+UCSI_COMMANDS = """
+PPM_RESET 0x01   CANCEL 0x02   CONNECTOR_RESET 0x03   ACK_CC_CI 0x04   SET_NOTIFICATION_ENABLE 0x05
+GET_CAPABILITY 0x06   GET_CONNECTOR_CAPABILITY 0x07   SET_CCOM 0x08   SET_UOR 0x09   SET_PDM 0x0a   SET_PDR 0x0b
+GET_ALTERNATE_MODES 0x0c   GET_CAM_SUPPORTED 0x0d   GET_CURRENT_CAM 0x0e   SET_NEW_CAM 0x0f   GET_PDOS 0x10
+GET_CABLE_PROPERTY 0x11   GET_CONNECTOR_STATUS 0x12   GET_ERROR_STATUS 0x13
+"""
+
+
+def test_ucsi() -> None:
+    words = UCSI_COMMANDS.split()
+    expected = {int(number, 16): name for name, number in zip(words[::2], words[1::2], strict=True)}
+    assert named(ucsi_command, range(256), "Unknown command") == expected
+    recipients = {0: "port", 1: "partner", 2: "plug (prime)", 3: "plug (double prime)"}
+    assert named(ucsi_recipient, range(-9, 256), "") == recipients
+    text = '"%s %s", ucsi_cmd_str(REC->ctrl), ucsi_recipient_str(REC->recipient)'
+    assert render(text, {"u64 ctrl": 0xDBE7000000010012, "u8 recipient": 1}) == "GET_CONNECTOR_STATUS partner"
