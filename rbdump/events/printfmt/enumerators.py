@@ -22,6 +22,11 @@ def _bits(names: str, prefix: str) -> dict[str, int]:
     return {prefix + name: 1 << bit for bit, name in enumerate(names.split()) if name != "."}
 
 
+def _codes(codes: str, prefix: str) -> dict[str, int]:
+    """``READ C8``: names and hexadecimal values."""
+    return {prefix + name: int(value, 16) for name, value in map(str.split, codes.split(","))}
+
+
 ENUMERATORS: dict[str, int] = {
     # include/linux/hrtimer.h: PINNED 2, SOFT 4 and HARD 8 are added to ABS 0 or REL 1
     **_count(
@@ -98,6 +103,33 @@ ENUMERATORS: dict[str, int] = {
     ),
     "nvme_admin_dbbuf": 0x7C,
     **_count("format_nvm security_send security_recv . sanitize_nvm . get_lba_status", 0x80, "nvme_admin_"),
+    # include/linux/ata.h and include/linux/libata.h
+    **_codes(
+        "DEV_RESET 08, CHK_POWER E5, STANDBY E2, IDLE E3, EDD 90, DOWNLOAD_MICRO 92, DOWNLOAD_MICRO_DMA 93, NOP 00, "
+        "FLUSH E7, FLUSH_EXT EA, ID_ATA EC, ID_ATAPI A1, SERVICE A2, READ C8, READ_EXT 25, READ_QUEUED 26, "
+        "READ_STREAM_EXT 2B, READ_STREAM_DMA_EXT 2A, WRITE CA, WRITE_EXT 35, WRITE_QUEUED 36, WRITE_STREAM_EXT 3B, "
+        "WRITE_STREAM_DMA_EXT 3A, WRITE_FUA_EXT 3D, WRITE_QUEUED_FUA_EXT 3E, FPDMA_READ 60, FPDMA_WRITE 61, "
+        "NCQ_NON_DATA 63, FPDMA_SEND 64, FPDMA_RECV 65, PIO_READ 20, PIO_READ_EXT 24, PIO_WRITE 30, "
+        "PIO_WRITE_EXT 34, READ_MULTI C4, READ_MULTI_EXT 29, WRITE_MULTI C5, WRITE_MULTI_EXT 39, "
+        "WRITE_MULTI_FUA_EXT CE, SET_FEATURES EF, SET_MULTI C6, PACKET A0, VERIFY 40, VERIFY_EXT 42, "
+        "WRITE_UNCORR_EXT 45, STANDBYNOW1 E0, IDLEIMMEDIATE E1, SLEEP E6, INIT_DEV_PARAMS 91, READ_NATIVE_MAX F8, "
+        "READ_NATIVE_MAX_EXT 27, SET_MAX F9, SET_MAX_EXT 37, READ_LOG_EXT 2F, WRITE_LOG_EXT 3F, "
+        "READ_LOG_DMA_EXT 47, WRITE_LOG_DMA_EXT 57, TRUSTED_NONDATA 5B, TRUSTED_RCV 5C, TRUSTED_RCV_DMA 5D, "
+        "TRUSTED_SND 5E, TRUSTED_SND_DMA 5F, PMP_READ E4, PMP_READ_DMA E9, PMP_WRITE E8, PMP_WRITE_DMA EB, "
+        "CONF_OVERLAY B1, SEC_SET_PASS F1, SEC_UNLOCK F2, SEC_ERASE_PREP F3, SEC_ERASE_UNIT F4, SEC_FREEZE_LOCK F5, "
+        "SEC_DISABLE_PASS F6, CONFIG_STREAM 51, SMART B0, MEDIA_LOCK DE, MEDIA_UNLOCK DF, DSM 06, "
+        "CHK_MED_CRD_TYP D1, CFA_REQ_EXT_ERR 03, CFA_WRITE_NE 38, CFA_TRANS_SECT 87, CFA_ERASE C0, "
+        "CFA_WRITE_MULT_NE CD, REQ_SENSE_DATA 0B, SANITIZE_DEVICE B4, ZAC_MGMT_IN 4A, ZAC_MGMT_OUT 9F, RESTORE 10, "
+        "READ_LONG 22, READ_LONG_ONCE 23, WRITE_LONG 32, WRITE_LONG_ONCE 33",
+        "ATA_CMD_",
+    ),
+    **_count("NODATA PIO DMA . NCQ_NODATA . NCQ", prefix="ATA_PROT_"),
+    "ATA_PROT_UNKNOWN": 0xFF,
+    **_count("NODATA PIO DMA", 8, "ATAPI_PROT_"),
+    **_count(
+        "UNKNOWN ATA ATA_UNSUP ATAPI ATAPI_UNSUP PMP PMP_UNSUP SEMB SEMB_UNSUP ZAC ZAC_UNSUP NONE", prefix="ATA_DEV_"
+    ),
+    **_count("HSM_ST_IDLE HSM_ST_FIRST HSM_ST HSM_ST_LAST HSM_ST_ERR"),
     **_count(
         "SUCCESS INVALID_COMMAND ERROR INVALID_PARAM ACCESS_DENIED INVALID_RESPONSE INVALID_VERSION INVALID_CHECKSUM "
         "IN_PROGRESS UNAVAILABLE TIMEOUT OVERFLOW INVALID_HEADER REQUEST_TRUNCATED RESPONSE_TOO_BIG BUS_ERROR BUSY "
