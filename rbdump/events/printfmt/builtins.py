@@ -96,7 +96,7 @@ def _minimum_as(op: str) -> Callable[[Context, Nodes], Value]:
 
 
 def _words(yes: str, no: str) -> Callable[[Context, Nodes], Value]:
-    """A function of include/linux/string_choices.h."""
+    """A function of include/linux/string_choices.h, or one like these."""
 
     def handler(ev: Context, args: Nodes) -> Value:
         return ev.value(n.Cond(args[0], n.String(yes), n.String(no)))
@@ -228,6 +228,7 @@ HANDLERS: dict[str, Callable[[Context, Nodes], Value]] = {
     "IS_ERR_VALUE": _is_err,
     "str_plural": _plural,
     "usb_decode_ctrl": _decoder(usb_control, 5, 2),
+    "snd_pcm_direction_name": _words("Capture", "Playback"),
     "usb_speed_string": _decoder(usb_speed, 1, 0),
     "usb_state_string": _decoder(usb_state, 1, 0),
     "ucsi_cmd_str": _decoder(ucsi_command, 1, 0),

@@ -357,3 +357,8 @@ def test_ucsi() -> None:
     assert named(ucsi_recipient, range(-9, 256), "") == recipients
     text = '"%s %s", ucsi_cmd_str(REC->ctrl), ucsi_recipient_str(REC->recipient)'
     assert render(text, {"u64 ctrl": 0xDBE7000000010012, "u8 recipient": 1}) == "GET_CONNECTOR_STATUS partner"
+
+
+def test_directions_of_sound() -> None:
+    directions = [render('"%s", snd_pcm_direction_name(REC->stream)', {"int stream": n}) for n in (0, 1, 2, -1)]
+    assert directions == ["Playback", "Capture", "Capture", "Capture"]
