@@ -142,8 +142,9 @@ class RelocatableModule:
         tables = [i for i in self._places if TABLES.get(self._elf.sections[i].name) == "ftrace_events"]
         strings = self._strings.tobytes()
         begins = np.unique(self._rows["name"][np.isin(self._rows["shndx"], tables)]).tolist()
-        words = [strings[begin : begin + MAX_NAME].partition(b"\0")[0] for begin in begins]
-        names = [word.removeprefix(_EVENT).decode("utf-8", "replace") for word in words if word.startswith(_EVENT)]
+        begins = [begin for begin in begins if strings.startswith(_EVENT, begin)]
+        words = {strings[begin : begin + MAX_NAME].partition(b"\0")[0] for begin in begins}
+        names = [word.removeprefix(_EVENT).decode("utf-8", "replace") for word in words]
         begins = [match.start() for match in _SYSTEM.finditer(strings)] if names else []
         values = np.unique(self._values[np.isin(self._rows["name"], begins)]).tolist()
         return frozenset(filter(None, map(self.cstring, values))), frozenset(names)
@@ -267,7 +268,8 @@ class RelocatableModule:
         keep = text[rows["shndx"]] & (kinds != STT_SECTION) & (kinds != STT_FILE) & (rows["name"] < len(self._strings))
         starts = rows["name"].astype(np.int64)
         nuls = np.append(np.flatnonzero(self._strings == 0), len(self._strings))
-        names = Names(self._strings.tobytes(), starts, nuls[np.minimum(np.searchsorted(nuls, starts), len(nuls) - 1)])
+        ends = nuls[np.minimum(np.searchsorted(nuls, starts), len(nuls) - 1)]
+        names = Names(self._strings.tobytes(), starts, np.minimum(ends, starts + MAX_NAME - 1))
         keep &= np.fromiter((not _is_mapping(names.raw(row)) for row in range(len(starts))), np.bool_, len(starts))
         chosen = np.flatnonzero(keep)
         chosen = chosen[np.argsort(self._values[chosen], kind="stable")]

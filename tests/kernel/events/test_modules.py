@@ -3,9 +3,11 @@ from __future__ import annotations
 
 import lzma
 import random
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,6 +18,7 @@ from rbdump.findings import Finding
 from rbdump.kernel.events import modules
 from rbdump.kernel.events.formats import read_formats
 from rbdump.kernel.events.modules import KernelModule, load_modules, open_module
+from rbdump.kernel.files.relocatable import RelocatableModule
 from rbdump.kernel.types.btf import Btf
 from tests.btfwriter import BtfWriter
 from tests.eventwriter import EventWriter
@@ -187,6 +190,25 @@ def test_types_that_cannot_be_read_are_said_and_cost_nothing_else(tmp_path: Path
     assert finding.code == "module-types"
     assert module.types is None
     assert len(module.events) == 2
+
+
+def test_names_of_functions_are_as_long_as_the_kernel_keeps_them(tmp_path: Path) -> None:
+    written = toy()
+    written.functions = [("f" * 600, ".text", 0), ("g" * 511, ".text", 8)]
+    module, _ = load(tmp_path, written)
+    assert list(module.symbols.names) == ["f" * 511, "g" * 511]
+
+
+def test_symbols_beside_the_events_take_no_room() -> None:
+    written = toy()
+    written.name_events("toy", "toy_start")
+    written.functions += [(f"{number}".rjust(600, "x"), "_ftrace_events", 0) for number in range(5000)]
+    memory = RelocatableModule(np.frombuffer(written.build(), np.uint8), "toy.ko", TEXT)
+    tracemalloc.start()
+    assert memory.event_names() == ({"toy"}, {"toy_start"})
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5 << 20
 
 
 def test_many_systems_and_events_in_a_module_take_no_room(tmp_path: Path) -> None:
