@@ -87,6 +87,8 @@ class RelocatableModule:
             inside = section.offset + section.size <= len(data) if section.has_contents else section.size <= MAX_ZEROS
             if section.flags & SHF_ALLOC and not (inside and section.align <= MAX_ALIGN):
                 raise SourceError(f"{name}: section {section.name} lies outside of the file; is the module complete?")
+        if sum(s.size for s in elf.sections if s.type in ("SHT_RELA", "SHT_REL")) > len(data):
+            raise SourceError(f"{name}: its relocations overlap or lie outside of the file; is the module complete?")
         self._places = self._lay_out(text_addr)
         table = next((s for s in elf.sections if s.type == "SHT_SYMTAB"), None)
         if table is None or table.link >= len(elf.sections) or not self._places:

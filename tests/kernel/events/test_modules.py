@@ -211,6 +211,16 @@ def test_symbols_beside_the_events_take_no_room() -> None:
     assert peak < 5 << 20
 
 
+def test_relocations_that_overlap_are_refused() -> None:
+    module = toy("s390x", Abi("big", 8))
+    module.code_relocations = [(1, 20)] * 1000
+    data = bytearray(module.build())
+    at = data.rindex((24000).to_bytes(8, "big"))
+    data[at : at + 8] = len(data).to_bytes(8, "big")
+    with pytest.raises(SourceError, match="relocations"):
+        RelocatableModule(np.frombuffer(bytes(data), np.uint8), "toy.ko", TEXT)
+
+
 def test_many_systems_and_events_in_a_module_take_no_room(tmp_path: Path) -> None:
     written = toy()
     written.name_events("toy", *(f"e{number}" for number in range(5000)))
