@@ -69,6 +69,9 @@ def count_in_order(data: Bytes, identity: Identity, at: int, subbuf_size: int, n
     """
     structs = identity.structs
     header = size_of(structs.subbuf)
+    nr_subbufs = min(nr_subbufs, (len(data) - at) // subbuf_size)
+    if nr_subbufs < 1:
+        return 0, 0, 0
     words = Words.of(data, identity.offset, structs.abi)
     subbufs = parse_subbufs(data, at, nr_subbufs, subbuf_size, header, structs.abi)
     possible = subbufs.size <= subbuf_size - header

@@ -184,6 +184,16 @@ def test_a_hostile_fill_takes_no_time(fill: int) -> None:
     assert time.process_time() - start < 5
 
 
+def test_a_size_of_the_region_without_end_takes_no_memory() -> None:
+    data = np.frombuffer(lzma.decompress((SAMPLES / "7.3.4-modules" / "region.bin.xz").read_bytes()), np.uint8).copy()
+    kept = len(walk_region(open_region(data)))
+    data[:64] = 0xFF
+    data[8288:8292] = 0x33  # an entry of buffers[]
+    survived = survive(data)
+    assert survived is not None
+    assert len(survived[1]) == kept
+
+
 @pytest.mark.parametrize(
     ("at", "value", "code"),
     [
