@@ -86,8 +86,9 @@ class SplitBtf(Btf):
 
 
 def _fits(offsets: npt.NDArray[np.int64], begins: npt.NDArray[np.int64], base: int) -> bool:
-    """Whether all names behind the first ``base`` bytes of strings are whole strings of the blob."""
-    return bool(np.isin(offsets[offsets >= base] - base, begins).all())
+    """Whether all names behind the first ``base`` bytes of strings are whole strings of the blob, and it names some."""
+    own = offsets[offsets >= base] - base
+    return bool(np.isin(own, begins).all()) and len(own) >= min(1, len(begins))
 
 
 def _infer(offsets: npt.NDArray[np.int64], begins: npt.NDArray[np.int64]) -> int:
