@@ -69,7 +69,7 @@ def look_into(path: str, *, stream: bool = False) -> Given:
     start = _position(path)
     pieces = read_pieces(path)
     head = b""
-    while len(head) < _SNIFF_LEAST and not head.endswith(b"\n") and (piece := next(pieces, b"")):
+    while _is_short(head, stream) and (piece := next(pieces, b"")):
         head += piece
     if stream and not head:
         return Given(())
@@ -133,6 +133,12 @@ def _is_text(data: bytes, share: float = 1.0) -> bool:
     """Whether so much of the first bytes is what texts are made of."""
     data = data[:_SNIFF]
     return bool(data) and len(data.translate(None, _NO_TEXT)) >= share * len(data)
+
+
+def _is_short(head: bytes, stream: bool) -> bool:
+    """Whether more than ``head`` is needed to tell a text; a console that begins with noise may go on as a text."""
+    begins = len(head) < _SNIFF_LEAST and not head.endswith(b"\n")
+    return begins or (stream and len(head) < _SNIFF and not _is_text(head, _MOST))
 
 
 def _refuse_utf16(path: str, data: bytes) -> None:

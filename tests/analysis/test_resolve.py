@@ -10,11 +10,12 @@ import re
 import select
 import subprocess
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
+from rbdump.analysis import texts
 from rbdump.analysis.placing import Placer
 from rbdump.analysis.resolve import TextResolver, filter_text
 from rbdump.analysis.texts import look_into, read_pieces
@@ -83,6 +84,19 @@ def test_lines_are_passed_on_as_they_come(images: Path, pieces: Callable[[str], 
     assert soon(back_read) == b"the last line has no newline"
     for fd in (read, back_read, back_write):
         os.close(fd)
+
+
+def test_a_console_that_begins_with_noise_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [b"\0\xf0\0[    0.000000] Linux\n", b"[    0.000000] Command line: console=ttyS0,115200 quiet\n"]
+
+    def live(path: str) -> Iterator[bytes]:
+        yield from lines
+        pytest.fail("the stream goes on for ever")
+
+    monkeypatch.setattr(texts, "read_pieces", live)
+    text = look_into(os.devnull, stream=True).text
+    assert text is not None
+    assert next(iter(text)) == b"".join(lines)
 
 
 @pytest.mark.parametrize("size", [1, 7, 64, 1000])
