@@ -11,7 +11,7 @@ dynamic data inside. What both leave open is left open.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from rbdump.abi import Abi
@@ -60,9 +60,9 @@ def infer_module_ids(
 ) -> InferredIds:
     """Place the events of modules on the ids of a region that no format explains.
 
-    :param modules: in the order of loading.
+    :param modules: in the order of the scratch.
     :param first_id: the first id behind the kernel's own events (`ImageFormats.next_id`).
-    :param complete: every module of the dead kernel is among ``modules``, in that order.
+    :param complete: every module of the dead kernel is among ``modules``.
     """
     unknown = [event for event in unknown if first_id <= event.id <= MAX_ID]
     with_events = [module for module in modules if module.events]
@@ -129,7 +129,30 @@ class _Fits:
 
 
 def _by_order(modules: Sequence[KernelModule], first_id: int, fits: _Fits) -> dict[int, int] | None:
-    """Blocks one behind the other; None unless that explains every unknown id and nothing contradicts it."""
+    """Blocks one behind the other; None unless one order only explains every unknown id and contradicts none."""
+    found: dict[int, int] | None = None
+    for order in _orders(modules):
+        bases = _lay_out(order, first_id, fits)
+        if bases is None:
+            continue
+        if found is not None and any(
+            fits.block(bases[id(module)], module.events) and bases[id(module)] != found[id(module)] for module in order
+        ):
+            return None
+        found = found or bases
+    return found
+
+
+def _orders(modules: Sequence[KernelModule]) -> Iterator[list[KernelModule]]:
+    """The orders in which the modules of a scratch can have been loaded: when the kernel begins to write a region it
+    lists those that are there, the newest first, and each one that comes later behind (`save_mod` of
+    kernel/trace/trace.c).
+    """
+    for number in range(1, max(len(modules), 1) + 1):
+        yield [*modules[:number][::-1], *modules[number:]]
+
+
+def _lay_out(modules: Sequence[KernelModule], first_id: int, fits: _Fits) -> dict[int, int] | None:
     bases: dict[int, int] = {}
     base, explained = first_id, 0
     for module in modules:

@@ -52,6 +52,19 @@ def test_the_order_of_loading_places_every_block() -> None:
     assert "the order of loading" in result.findings[0].message
 
 
+def test_modules_that_were_there_when_the_region_began_are_listed_newest_first() -> None:
+    first, second, later = module("first", fixed("d", 16)), module("second", fixed("e", 24)), module("later")
+    unknown = [UnknownEvent(FIRST, (16,)), UnknownEvent(FIRST + 1, (24,)), UnknownEvent(FIRST + 3, (20,))]
+    result = infer([second, first, TOY, later], unknown, complete=True)
+    assert names(result) == {FIRST: "d", FIRST + 1: "e", FIRST + 2: "a", FIRST + 3: "b", FIRST + 4: "c"}
+    assert "the order of loading" in result.findings[0].message
+
+
+def test_two_orders_that_explain_the_records_alike_are_not_decided() -> None:
+    twins = [module("first", fixed("d", 16)), module("second", fixed("e", 16))]
+    assert infer(twins, [UnknownEvent(FIRST, (16,)), UnknownEvent(FIRST + 1, (16,))], complete=True).events == {}
+
+
 def test_records_that_contradict_the_order_move_the_block() -> None:
     # Two kprobes were registered first.
     unknown = [UnknownEvent(FIRST, (24,)), UnknownEvent(FIRST + 2, (12,)), UnknownEvent(FIRST + 4, (40,))]
