@@ -292,6 +292,7 @@ def test_memory_that_may_be_of_one_more_cpu_is_told_of(layout: str, said: bool) 
         assert open_region(load(region + behind)).findings == []
     found = open_region(load(region + b"\1" + bytes(32767))).findings
     assert [(finding.code, finding.offset) for finding in found] == [("bytes-behind", len(region))] * said
+    assert all(finding.message.startswith("32768 bytes lie behind the region") for finding in found)
 
 
 @pytest.mark.parametrize("layout", ["A", "B", "B'"])
