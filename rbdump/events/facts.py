@@ -13,7 +13,22 @@ if TYPE_CHECKING:
     from rbdump.events.format import EventFormat
     from rbdump.kernel.types.typeinfo import FunctionProto
 
-__all__ = ["Facts", "Prototypes", "Symbols", "no_addr", "no_constant", "no_event", "no_module", "no_prototypes"]
+__all__ = [
+    "LINE_LIMIT",
+    "Facts",
+    "Prototypes",
+    "Symbols",
+    "no_addr",
+    "no_constant",
+    "no_event",
+    "no_module",
+    "no_prototypes",
+]
+
+LINE_LIMIT = {8: 8156, 4: 8172}
+"""Characters that a kernel can print of one event, by the size of a long: what its struct trace_seq of 8 KiB, whatever
+the size of a page, holds beside its other members (TRACE_SEQ_BUFFER_SIZE).
+"""
 
 
 class Symbols(Protocol):

@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from rbdump.events.entries import Entries
+from rbdump.events.facts import LINE_LIMIT
 from rbdump.events.format import EventFormat, Field
 from rbdump.events.rows import Rows
 from rbdump.ring.records import TRACE_ENTRY_SIZE
 
 __all__ = [
-    "LINE_LIMIT",
     "Group",
     "MissingField",
     "Renderer",
@@ -30,10 +30,6 @@ __all__ = [
     "tails",
 ]
 
-LINE_LIMIT = {8: 8156, 4: 8172}
-"""Characters that a kernel can print of one event, by the size of a long: what its struct trace_seq of 8 KiB, whatever
-the size of a page, holds beside its other members (TRACE_SEQ_BUFFER_SIZE).
-"""
 _LINE_LIMIT = min(LINE_LIMIT.values())
 _FIRST_ROWS = 4096
 _ROOM = 32 << 20

@@ -8,12 +8,12 @@ Mirrors trace_print_print(), trace_bprint_print(), trace_bputs_print() and trace
 from __future__ import annotations
 
 from rbdump.abi import Abi
-from rbdump.events.facts import Facts
+from rbdump.events.facts import LINE_LIMIT, Facts
 from rbdump.events.format import EventFormat
 from rbdump.events.strings import text_of
 from rbdump.memo import Memo
 from rbdump.render.bprintf import bprintf
-from rbdump.render.group import LINE_LIMIT, Group, Renderer, column, cut, field_named, tails
+from rbdump.render.group import Group, Renderer, column, cut, field_named, tails
 
 __all__ = [
     "LONG_RAW_DATA",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from rbdump.events.facts import LINE_LIMIT
 from rbdump.events.printfmt import builtins, decoders, integers, memory, nvme, text
 from rbdump.events.printfmt import nodes as n
 from rbdump.events.printfmt.context import Context
@@ -39,8 +40,7 @@ def map_ints(ev: Context, value: Int, function: Callable[[int], str], name: str)
     if value.const is not None:
         return Text(function(value.const))
     memo = ev.code.bind(Memo(function), name)
-    items = ev.code.items(ev.code.let(integers.array(value)))
-    return Text(None, ev.code.let(f"[*map({memo}.__getitem__, {items})]", "s"))
+    return Text(None, ev.code.let(f"[*map({memo}.__getitem__, {builtins.column(ev, value)})]", "s"))
 
 
 def map_blobs(ev: Context, blobs: str, function: Callable[[bytes], str], name: str) -> Text:
@@ -217,7 +217,8 @@ def _disk_name(ev: Context, args: Nodes) -> Value:
 
 
 def _untrusted(ev: Context, args: Nodes) -> Value:
-    room = {8: 6117, 4: 6129}[ev.facts.abi.long_size]  # three quarters of TRACE_SEQ_BUFFER_SIZE, rounded up
+    limit = LINE_LIMIT[ev.facts.abi.long_size]
+    room = limit - limit // 4
     return _seq_blob(lambda raw: text.untrusted(raw, room), "untrusted")(ev, args)
 
 

@@ -9,7 +9,7 @@ through the string section, so that a look-up decodes one type and not all of th
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -142,10 +142,7 @@ class Btf:
     def _value_at(self, position: int) -> int:
         """The value of the enumerator whose first word is at ``position``."""
         info = int(self._infos[np.searchsorted(self._starts, position, side="right") - 1])
-        value, bits = int(self._words[position + 1]), 32
-        if (info >> 24) & 0x1F == ENUM64:
-            value, bits = value | int(self._words[position + 2]) << 32, 64
-        return value - (1 << bits) if info >> 31 and value >> (bits - 1) else value
+        return _value(info, self._words[position + 1 : position + ITEM_SIZE[_kind_of(info)] // 4].tolist())
 
     # -- decoding -----------------------------------------------------------------------------------------------
 
@@ -187,7 +184,7 @@ class Btf:
         return self._types[begin : begin + size]
 
     def _kind(self, type_id: int) -> int:
-        return (self._record(type_id)[1] >> 24) & 0x1F
+        return _kind_of(self._record(type_id)[1])
 
     def _items(self, type_id: int, size: int) -> Iterator[tuple[int, ...]]:
         """The vlen items of a type, as tuples of u32."""
@@ -222,7 +219,7 @@ class Btf:
         """Bytes of a type; pointers count as 0, their size is the machine's and not in BTF."""
         type_id = self._strip(type_id)
         _, info, size = self._record(type_id)
-        kind = (info >> 24) & 0x1F
+        kind = _kind_of(info)
         if kind == ARRAY and depth < MAX_DEPTH:
             element, count = struct.unpack(f"{self._endian}I4xI", self._extra(type_id, 12))
             return int(count) * self._size(element, depth + 1)
@@ -250,20 +247,15 @@ class Btf:
         return StructLayout(self._string(own_name), size, members)
 
     def _enumerators(self, type_id: int) -> Iterator[tuple[str, int]]:
-        signed = bool(self._record(type_id)[1] >> 31)
-        if self._kind(type_id) == ENUM64:
-            for name, low, high in self._items(type_id, 12):
-                value = high << 32 | low
-                yield self._string(name), value - (1 << 64) if signed and value >> 63 else value
-            return
-        for name, value in self._items(type_id, 8):
-            yield self._string(name), value - (1 << 32) if signed and value >> 31 else value
+        info = self._record(type_id)[1]
+        for name, *words in self._items(type_id, ITEM_SIZE[_kind_of(info)]):
+            yield self._string(name), _value(info, words)
 
     def _parameters(self, proto: int) -> Iterator[Parameter]:
         for name_offset, type_id in self._items(proto, 8):
             target = self._strip(type_id)
             name, info, _ = self._record(target)
-            kind = (info >> 24) & 0x1F
+            kind = _kind_of(info)
             signed = False
             values: dict[int, str] = {}
             if kind == INT:
@@ -281,6 +273,17 @@ class Btf:
                 signed,
                 values,
             )
+
+
+def _kind_of(info: int) -> int:
+    return info >> 24 & 0x1F
+
+
+def _value(info: int, words: Sequence[int]) -> int:
+    """The value of an enumerator, a low word and of an ENUM64 a high one; the top bit of ``info`` says signed."""
+    value = sum(word << 32 * place for place, word in enumerate(words))
+    bits = 32 * len(words)
+    return value - (1 << bits) if info >> 31 and value >> bits - 1 else value
 
 
 def _byte_order(data: bytes) -> str:
