@@ -124,7 +124,7 @@ class Trace:
 
         from rbdump.render.report import summarize
 
-        digest = hashlib.sha256(self.region.data.data).hexdigest()
+        digest = hashlib.sha256(self.source.data.data).hexdigest()
         return summarize(self.region, self.findings, name=self.source.name, sha256=digest, clock=self.clock)
 
     def lines(self, selection: Selection | None = None, *, raw_fields: bool = False) -> Iterator[str]:

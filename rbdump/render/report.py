@@ -59,10 +59,11 @@ def summarize(region: Region, findings: list[Finding], *, name: str, sha256: str
     """
     return {
         "input": as_unicode(name),
-        "input_size": len(region.data),
+        "input_size": len(region.data) - region.lacking,
         "input_sha256": sha256,
         "offset": region.offset,
         "size": region.size,
+        "lacking": region.lacking,
         "layout": region.layout.name,
         "byteorder": region.abi.byteorder,
         "long_size": region.abi.long_size,

@@ -15,15 +15,15 @@ from rbdump.ring.identify import ABIS, MIN_SUBBUFS, Identity
 from rbdump.ring.layout import LAYOUTS
 from rbdump.ring.structs import region_structs
 
-__all__ = ["bare_region"]
+__all__ = ["LARGEST", "LEAST", "bare_region"]
 
 Bytes = npt.NDArray[np.uint8]
 
 _LAYOUTS = ("C2", "B")
 """Two for all: what lies in front of the first sub-buffer ends on the same page in the others. The newest first."""
-_LARGEST = 1 << 30
+LARGEST = 1 << 30
 """Bytes of an input that is tried: memory that somebody reserved for a trace is not larger."""
-_LEAST = 0.5
+LEAST = 0.5
 """Of the sub-buffers that hold something so many hold records to their end; of other data next to none do."""
 
 
@@ -31,7 +31,7 @@ def bare_region(data: Bytes, offset: int) -> tuple[Identity, Geometry] | None:
     """The region from ``offset`` to the end of the input, if its sub-buffers show that one lies there."""
     best: tuple[tuple[int, int, int], tuple[Identity, Geometry]] | None = None
     room = len(data) - offset
-    for layout in _LAYOUTS if room <= _LARGEST else ():
+    for layout in _LAYOUTS if room <= LARGEST else ():
         for abi in ABIS:
             structs = region_structs(abi, LAYOUTS[layout])
             identity = Identity(offset, structs, structs.buffers_offset, by_magic=False)
@@ -43,6 +43,6 @@ def bare_region(data: Bytes, offset: int) -> tuple[Identity, Geometry] | None:
             each = [count_in_order(data, identity, chunk.data, size, count) for chunk in geometry.chunks]
             good, used, stamped = (sum(column) for column in zip(*each, strict=True))
             score = good, stamped, evenness
-            if good >= max(MIN_SUBBUFS, _LEAST * used) and (best is None or score > best[0]):
+            if good >= max(MIN_SUBBUFS, LEAST * used) and (best is None or score > best[0]):
                 best = score, (identity, geometry)
     return best[1] if best is not None else None

@@ -15,7 +15,7 @@ from rbdump.ring.identify import Identity, identify
 from rbdump.ring.search import Places
 from rbdump.ring.structs import struct_parse
 
-__all__ = ["find_regions", "first_region", "region_at", "regions_behind"]
+__all__ = ["Found", "find_regions", "first_region", "region_at", "region_of_cpu", "regions_behind"]
 
 Bytes = npt.NDArray[np.uint8]
 Found = tuple[Identity, Geometry]
@@ -81,6 +81,12 @@ def first_region(places: Places, start: int) -> Found | None:
             return in_front  # a region without any magic
         return _with_lost_cpus(places.data, start, *found)
     return None
+
+
+def region_of_cpu(data: Bytes, header: int) -> Found | None:
+    """The region without a magic whose first header of a CPU is at ``header``."""
+    found = _try(data, header, 3, guess=False)
+    return None if found is None else _with_lost_cpus(data, 0, *found)
 
 
 def _with_lost_cpus(data: Bytes, start: int, identity: Identity, geometry: Geometry) -> Found:

@@ -26,6 +26,7 @@ __all__ = [
     "Chunk",
     "Geometry",
     "are_swaps_shifted",
+    "cpu_places",
     "derive_geometry",
     "guess_geometry",
     "looks_like_header",
@@ -177,7 +178,7 @@ def guess_geometry(data: Bytes, identity: Identity, sizes: set[int]) -> tuple[tu
                 count = nr_subbufs_for(identity, size, cpus, subbuf_size)
                 if not count or size > len(data) - identity.offset:
                     continue
-                positions = _positions(identity, subbuf_size, count)
+                positions = cpu_places(identity, subbuf_size, count)
                 chunks = [Chunk(at, begin, 0) for at, begin, _ in islice(positions, cpus)]
                 each = (look_at(data, identity, chunk.data, subbuf_size, count) for chunk in chunks)
                 looks = list(takewhile(Look.is_likely, each))
@@ -192,7 +193,7 @@ def guess_geometry(data: Bytes, identity: Identity, sizes: set[int]) -> tuple[tu
     return best
 
 
-def _positions(identity: Identity, subbuf_size: int, nr_subbufs: int) -> Iterator[tuple[int, int, int]]:
+def cpu_places(identity: Identity, subbuf_size: int, nr_subbufs: int) -> Iterator[tuple[int, int, int]]:
     """(header, sub-buffers, end) of CPU after CPU, as offsets in the input."""
     header = size_of(identity.structs.cpu_meta)
     position = identity.cpus_offset
@@ -264,7 +265,7 @@ def _lay_out(
 
     structs = identity.structs
     header, data_size = size_of(structs.cpu_meta), subbuf_size * nr_subbufs
-    positions = islice(_positions(identity, subbuf_size, nr_subbufs), MAX_CPUS)
+    positions = islice(cpu_places(identity, subbuf_size, nr_subbufs), MAX_CPUS)
     places = [*takewhile(lambda place: place[0] + header <= len(data), positions)]
     chunks: list[Chunk] = []
     known = 0

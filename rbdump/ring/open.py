@@ -18,6 +18,7 @@ from rbdump.columns import distinct
 from rbdump.errors import NotARegionError
 from rbdump.findings import Finding, Severity, first_of
 from rbdump.ring.bare import bare_region
+from rbdump.ring.beginning import complete_region, headless_region, is_doubtful
 from rbdump.ring.buffers import is_permutation, repair_buffers
 from rbdump.ring.edges import say_edges
 from rbdump.ring.find import first_region, region_at, regions_behind
@@ -27,7 +28,7 @@ from rbdump.ring.layout import META_MAGIC
 from rbdump.ring.region import CpuBuffer, Region, ScratchModule
 from rbdump.ring.search import Places
 from rbdump.ring.structs import size_of, struct_parse
-from rbdump.ring.subbufs import parse_subbufs
+from rbdump.ring.subbufs import SubbufState, parse_subbufs
 
 __all__ = ["MAX_OTHER_REGIONS", "open_region"]
 
@@ -44,23 +45,32 @@ def open_region(data: Bytes, *, offset: int | None = None) -> Region:
     NotARegionError when none is, UsageError when the input has no such offset, or a region at another one only.
     """
     places = Places(data)
-    found = first_region(places, 0) if offset is None else region_at(places, offset)
-    found = found or bare_region(data, offset or 0)
+    given = len(data)
+    if offset is not None:
+        found = region_at(places, offset) or bare_region(data, offset)
+    else:
+        found = first_region(places, 0)
+        if found is not None:
+            data, found = complete_region(data, *found)
+        if found is None or is_doubtful(data, found):
+            data, found = headless_region(data, found) or (data, None)
     if found is None:
         where = "anywhere in the input" if offset is None else f"at offset {offset:#x}, nor anywhere else"
         raise NotARegionError(f"no persistent ring buffer {where}")
-    region = _Opener(data, *found).open()
+    region = _Opener(data, *found, lacking=len(data) - given).open()
     if offset is None:
+        places = places if not region.lacking else Places(data)
         region.other_regions = tuple(islice(regions_behind(places, region.offset + region.size), MAX_OTHER_REGIONS))
-        say_edges(region, *found)
+        say_edges(region)
     return region
 
 
 class _Opener:
     """Reads the headers of one region, collecting findings."""
 
-    def __init__(self, data: Bytes, identity: Identity, geometry: Geometry) -> None:
+    def __init__(self, data: Bytes, identity: Identity, geometry: Geometry, *, lacking: int) -> None:
         self.data = data
+        self.lacking = lacking
         self.identity = identity
         self.geometry = geometry
         self.structs = identity.structs
@@ -86,6 +96,7 @@ class _Opener:
             subbuf_size=geometry.subbuf_size,
             nr_subbufs=geometry.nr_subbufs,
             cpus=(),
+            lacking=self.lacking,
             findings=self.findings,
         )
         if self.structs.meta is not None:
@@ -94,7 +105,7 @@ class _Opener:
             self.read_scratch(region)
         if not any(chunk.plausible for chunk in geometry.chunks):
             words = "no header is left: sizes, CPUs and their order are inferred from the sub-buffers"
-            self.find("headers-destroyed", words, offset=region.offset)
+            self.find("headers-destroyed", words, offset=max(region.offset, self.lacking))
         headers = [struct_parse(self.structs.cpu_meta, self.data, chunk.header) for chunk in geometry.chunks]
         base = self.vote_base(headers)
         region.cpus = tuple(self.read_cpu(cpu, header, base) for cpu, header in enumerate(headers))
@@ -107,6 +118,8 @@ class _Opener:
                 f"the input ends {missing} bytes before the region does; what is there is decoded",
                 offset=len(self.data),
             )
+        # of the zeros that were put in front nothing but that is said
+        self.findings[:] = [item for item in self.findings if item.offset is None or item.offset >= self.lacking]
         return region
 
     def read_meta(self, region: Region) -> None:
@@ -223,6 +236,7 @@ class _Opener:
         subbufs = parse_subbufs(
             self.data, chunk.data, count, geometry.subbuf_size, size_of(structs.subbuf), structs.abi
         )
+        subbufs.state[subbufs.offset < self.lacking] = SubbufState.MISSING
         online = bool(header.head_buffer or header.commit_buffer) or not chunk.plausible
         first = self.first_buffer(cpu, header, base, subbufs.time_stamp)
         head = commit = None

@@ -63,7 +63,7 @@ class Region:
     """The dumped byte range of one persistent ring buffer."""
 
     data: npt.NDArray[np.uint8]
-    """The whole input; every offset below counts from its first byte."""
+    """The whole input behind `lacking` zeros; every offset below counts from its first byte."""
     offset: int
     """Where the region begins."""
     size: int
@@ -73,6 +73,8 @@ class Region:
     nr_subbufs: int
     """Sub-buffers of each CPU, the reader page included."""
     cpus: tuple[CpuBuffer, ...]
+    lacking: int = 0
+    """Bytes of the region's beginning that the input lacks."""
     total_size: int | None = None
     """Size of the region as it says itself (era C)."""
     meta_ok: bool = True

@@ -355,22 +355,6 @@ def test_a_sub_buffer_that_the_input_cuts_has_no_broken_record() -> None:
     assert "record-overrun" not in codes(region)
 
 
-@pytest.mark.parametrize("layout", ["B", "B'"])
-@pytest.mark.parametrize("cut", [4096, 4660, 3 * 4096 + 100])
-def test_a_dump_that_begins_inside_a_cpu_says_so_and_zeros_in_front_show_all(layout: str, cut: int) -> None:
-    writer = RegionWriter([steady(1200), steady(300, cpu=1)], layout=layout)
-    rest = writer.region()[cut:]
-    region = open_region(load(rest))
-    assert len(walk_region(region)) == 300
-    (finding,) = (finding for finding in region.findings if finding.code == "beginning-cut-off")
-    assert finding.offset == -cut % 4096
-    assert f"put {cut} bytes of zeros" in finding.message
-    whole = open_region(load(bytes(cut) + rest))
-    assert len(whole.cpus) == 2
-    assert len(walk_region(whole)) >= len(walk_region(open_region(load(writer.region())))) - cut // 28
-    assert "beginning-cut-off" not in codes(open_region(load(b"junk" * 5000 + writer.region())))
-
-
 @pytest.mark.parametrize("layout", ["C1", "C2"])
 @pytest.mark.parametrize("subbuf_size", [4096, 8192, 16384, 65536])
 @pytest.mark.parametrize("cpus", [1, 2, 5])

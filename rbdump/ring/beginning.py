@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A region whose beginning the input lacks: zeros are put in front of what is left, and that is decoded.
+
+All that a CPU has lies at multiples of the sub-buffer size from the region's start, see geometry.py: the headers of the
+other CPUs tell where that was, or else the sub-buffers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from rbdump.abi import Abi
+from rbdump.ring.bare import LARGEST, LEAST, bare_region
+from rbdump.ring.evidence import count_in_order, look_at, looks_like_subbufs
+from rbdump.ring.find import Found, region_of_cpu
+from rbdump.ring.geometry import Chunk, Geometry, cpu_places, derive_geometry
+from rbdump.ring.identify import ABIS, MIN_SUBBUFS, SUBBUF_SIZES, Identity, unaligned_headers
+from rbdump.ring.layout import LAYOUTS
+from rbdump.ring.structs import RegionStructs, region_structs
+
+__all__ = ["complete_region", "headless_region", "is_doubtful"]
+
+Bytes = npt.NDArray[np.uint8]
+
+_PAGE = 4096
+_ROW = SUBBUF_SIZES[-1]
+_MOST_ROWS = 64
+"""Rows of so many bytes that are looked at, from all of the input."""
+_HEADER = 16
+"""Bytes of a sub-buffer's header at most: its time, and the commit word."""
+_MOST_TIME = 1 << 24
+"""Of the high half of a time: two years in nanoseconds."""
+_NR_BEST = 16
+"""Places in a sub-buffer that are tried for each size, those with most votes."""
+
+
+def complete_region(data: Bytes, identity: Identity, geometry: Geometry) -> tuple[Bytes, Found]:
+    """A region that was found, with the CPU in front of it whose sub-buffers the input has without their beginning.
+
+    As given if there is none. Else the input with as many zeros in front as it lacks.
+    """
+    structs, first = identity.structs, geometry.chunks[0]
+    size, count = geometry.subbuf_size, geometry.nr_subbufs
+    whole = min(identity.offset // size, count)
+    begin = identity.offset - whole * size
+    in_front = whole > 0 and looks_like_subbufs(data, identity, begin, size, whole)
+    if structs.layout.name == "A" and first.plausible:  # that era never got into a kernel: rather one like it, cut off
+        in_front = in_front or (0 < identity.offset < count * size and not data[: identity.offset].any())
+    has_header = any(chunk.plausible for chunk in geometry.chunks)
+    if structs.meta is not None or not has_header or (first.plausible and not in_front):
+        return data, (identity, geometry)
+    if structs.layout.name == "A":
+        # era C has the same headers of CPUs, and what would tell of a global header is lost
+        structs = region_structs(structs.abi, LAYOUTS["C2"])
+    at = identity.offset - count * size if in_front else first.data
+    data, identity = _behind_headers(data, structs, at, size, count)
+    return data, (identity, derive_geometry(data, identity, guess=False))
+
+
+def _behind_headers(
+    data: Bytes, structs: RegionStructs, at: int, subbuf_size: int, nr_subbufs: int
+) -> tuple[Bytes, Identity]:
+    """The region whose first CPU has its sub-buffers at ``at``, and the input with the zeros that it lacks in front."""
+    region = Identity(0, structs, structs.buffers_offset, by_magic=False)
+    _, begin, _ = next(cpu_places(region, subbuf_size, nr_subbufs))
+    lacking = max(0, begin - at)
+    return _put_in_front(data, lacking), replace(region, offset=at + lacking - begin)
+
+
+def _put_in_front(data: Bytes, zeros: int) -> Bytes:
+    return np.concatenate([np.zeros(zeros, np.uint8), data]) if zeros else data
+
+
+def headless_region(data: Bytes, found: Found | None) -> tuple[Bytes, Found] | None:
+    """A region that has no header of a CPU on a page of the input, or none at all; with the zeros that it lacks.
+
+    ``found`` has one: what it is if nothing else has more sub-buffers whose records are in order to their end.
+    """
+    bare = bare_region(data, 0)
+    cuts = [(data, whole) for whole in (found, bare) if whole is not None]
+    if len(data) <= LARGEST:
+        cuts += [*_beside_pages(data)] or _without_headers(data)
+    # big-endian sub-buffers of 64 bits look like those of 32 bits that begin four bytes further
+    return max(cuts, key=lambda cut: (_quality(*cut)[0], cut[1][0].structs.abi.long_size), default=None)
+
+
+def is_doubtful(data: Bytes, found: Found) -> bool:
+    """Whether a region without magic has few sub-buffers whose records are in order: its header may be an accident."""
+    if found[0].by_magic:
+        return False
+    good, used = _quality(data, found)
+    return good < LEAST * used
+
+
+def _quality(data: Bytes, found: Found) -> tuple[int, int]:
+    """How many sub-buffers have records that are in order to the end, and how many hold anything."""
+    identity, geometry = found
+    size, count = geometry.subbuf_size, geometry.nr_subbufs
+    each = [count_in_order(data, identity, chunk.data, size, count)[:2] for chunk in geometry.chunks]
+    return sum(good for good, _ in each), sum(used for _, used in each)
+
+
+def _beside_pages(data: Bytes) -> Iterator[tuple[Bytes, Found]]:
+    """The regions of which a CPU has its header anywhere."""
+    for at in unaligned_headers(data):
+        found = region_of_cpu(data, at)
+        if found is not None:
+            cut = complete_region(data, *found)
+            if _is_proven(*_quality(*cut)):
+                yield cut
+
+
+def _is_proven(good: int, used: int) -> bool:
+    return good >= max(MIN_SUBBUFS, LEAST * used)
+
+
+def _without_headers(data: Bytes) -> Iterator[tuple[Bytes, Found]]:
+    """The sub-buffers that fill the input, as those of one CPU."""
+    for abi in ABIS:
+        structs = region_structs(abi, LAYOUTS["C2"])
+        for size, at in _likely_starts(data, abi):
+            count = (len(data) - at) // size
+            identity = Identity(at, structs, structs.buffers_offset, by_magic=False)
+            if count < MIN_SUBBUFS or not look_at(data, identity, at, size, count).is_likely():
+                continue
+            if _is_proven(*count_in_order(data, identity, at, size, count)[:2]):
+                whole, identity = _behind_headers(data, structs, at, size, count)
+                header, begin, end = next(cpu_places(identity, size, count))
+                yield whole, (identity, Geometry(size, count, (Chunk(header, begin, 0),), end))
+
+
+def _likely_starts(data: Bytes, abi: Abi) -> Iterator[tuple[int, int]]:
+    """Sub-buffer sizes, and where the first one of that size begins: where most words can be those of a header."""
+    little, wide = abi.byteorder == "little", abi.long_size == 8
+    high, commit = (1, 2) if little else (0, 3 if wide else 2)
+    votes = np.zeros(_ROW, np.int64)
+    rows = -(-len(data) // _ROW)
+    for row in range(0, rows, -(-rows // _MOST_ROWS)):
+        block = data[row * _ROW : (row + 1) * _ROW + _HEADER]
+        block = np.concatenate([block, np.zeros((_HEADER - len(block)) % _ROW, np.uint8)])
+        number = len(block) // _ROW * _ROW
+        for shift in range(4):
+            words = block[shift : shift + number + 12].view("<u4" if little else ">u4")
+            columns = [words[at : at + number // 4].astype(np.uint32) for at in range(4)]
+            committed = columns[commit] & np.uint32(0x3FFF_FFFF)  # without the flags of missed events
+            possible = (committed > 0) & (committed < _ROW) & (committed % 4 == 0) & (columns[high] < _MOST_TIME)
+            if wide:
+                rest = columns[5 - commit]
+                possible &= (rest == 0) | (rest == 0xFFFF_FFFF)
+            votes[shift::4] += possible.reshape(-1, _ROW // 4).sum(axis=0)
+    for size in SUBBUF_SIZES:
+        sums = votes.reshape(-1, size).sum(axis=0)
+        yield from ((size, at) for at in np.argsort(-sums, kind="stable")[:_NR_BEST].tolist() if sums[at])

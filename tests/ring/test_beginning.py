@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Dumps that begin inside of a region: all that is whole in what is left is decoded."""
+
+from __future__ import annotations
+
+import lzma
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pytest
+
+from rbdump.errors import NotARegionError
+from rbdump.ring import RecordTable, Region, open_region, walk_region
+from tests.ring.test_walk import load, steady
+from tests.ringwriter import RegionWriter
+
+SAMPLES = Path(__file__).resolve().parents[2] / "samples"
+
+
+def codes(region: Region) -> set[str]:
+    return {finding.code for finding in region.findings}
+
+
+def places(region: Region, table: RecordTable, cut: int) -> set[tuple[int, int]]:
+    """Time stamps and offsets in the cut input of the records in sub-buffers that it has from their header on."""
+    starts = np.concatenate([cpu.subbufs.offset for cpu in region.cpus])[table.cpu * region.nr_subbufs + table.subbuf]
+    chosen = starts >= cut
+    return {*zip(table.ts[chosen].tolist(), (table.offset[chosen] - cut).tolist(), strict=True)}
+
+
+def check_cut(data: np.ndarray, cut: int) -> Region:
+    """Open the input without its first ``cut`` bytes: nothing whole may be lost, nothing else may be found."""
+    whole = open_region(data)
+    wanted = places(whole, walk_region(whole), cut)
+    assert wanted
+    region = open_region(data[cut:].copy())
+    assert places(region, walk_region(region), region.lacking) == wanted
+    return region
+
+
+@pytest.mark.parametrize(
+    ("layout", "byteorder", "long_size", "subbuf_size"),
+    [
+        ("A'", "little", 8, 4096),
+        ("B", "little", 8, 4096),
+        ("B", "big", 8, 4096),
+        ("B", "little", 4, 4096),
+        ("B'", "big", 4, 16384),
+        ("C1", "little", 8, 4096),
+        ("C2", "little", 8, 4096),
+        ("C2", "big", 8, 4096),
+        ("C2", "little", 4, 4096),
+        ("C2", "little", 8, 65536),
+        ("C2", "big", 4, 8192),
+    ],
+)
+@pytest.mark.parametrize("pages", [1, 2.25, 5 + 1 / 4096])
+def test_the_rest_of_a_cpu_is_shown_with_the_number_it_has(
+    layout: str, byteorder: Literal["little", "big"], long_size: Literal[4, 8], subbuf_size: int, pages: float
+) -> None:
+    """A cut in the global header, in that of the CPU and in its sub-buffers, on a page and beside."""
+    events = [steady(12 * subbuf_size // 32), steady(5 * subbuf_size // 32, cpu=1)]
+    writer = RegionWriter(
+        events, layout=layout, byteorder=byteorder, long_size=long_size, subbuf_size=subbuf_size, nr_subbufs=16
+    )
+    cut = int(pages * 4096) if pages < 2 else int(pages * subbuf_size)
+    region = check_cut(load(writer.region()), cut)
+    assert region.layout.name == {"C1": "C2"}.get(layout, layout)  # what told of them is lost
+    assert len(region.cpus) == 2
+    assert (region.lacking, region.offset) == (cut, 0) or layout == "C1"
+    assert "beginning-cut-off" in codes(region)
+    lost = region.cpus[0].subbufs.offset < region.lacking
+    assert (region.cpus[0].subbufs.state == 8).tolist() == lost.tolist()
+
+
+@pytest.mark.parametrize("sample", ["6.12.43-modules", "7.3.4-modules", "arm64-16k-7.2.12-sched"])
+@pytest.mark.parametrize("cut", [100, 12288, 20481])
+def test_real_regions_without_their_beginning(sample: str, cut: int) -> None:
+    data = load(lzma.decompress((SAMPLES / sample / "region.bin.xz").read_bytes()))
+    region = check_cut(data, cut)
+    assert region.layout.name == open_region(data).layout.name
+    assert region.lacking == cut
+
+
+@pytest.mark.parametrize("byteorder", ["little", "big"])
+@pytest.mark.parametrize("long_size", [4, 8])
+@pytest.mark.parametrize("subbuf_size", [4096, 16384])
+@pytest.mark.parametrize("cut", [0, 1000])
+def test_sub_buffers_of_one_cpu_without_any_header(
+    byteorder: Literal["little", "big"], long_size: Literal[4, 8], subbuf_size: int, cut: int
+) -> None:
+    writer = RegionWriter(
+        [steady(12 * subbuf_size // 32)],
+        layout="B",
+        byteorder=byteorder,
+        long_size=long_size,
+        subbuf_size=subbuf_size,
+        nr_subbufs=16,
+    )
+    region = check_cut(load(writer.region()), writer.data_offsets[0] + 2 * subbuf_size + cut)
+    assert {"beginning-cut-off", "headers-destroyed"} <= codes(region)
+    assert (region.subbuf_size, len(region.cpus)) == (subbuf_size, 1)
+
+
+def test_a_cut_of_empty_sub_buffers_leaves_the_layout_of_kernels_that_exist() -> None:
+    writer = RegionWriter([steady(100), steady(300, cpu=1)], layout="C2", nr_subbufs=16)
+    region = check_cut(load(writer.region()), writer.data_offsets[0] + 8 * 4096)
+    assert (region.layout.name, len(region.cpus)) == ("C2", 2)
+    assert {*walk_region(region).cpu.tolist()} == {1}
+
+
+def test_what_lies_in_front_of_a_whole_region_is_not_missed() -> None:
+    region = RegionWriter([steady(300)], layout="B").region()
+    assert not open_region(load(b"junk" * 5000 + region)).lacking
+    assert not open_region(load(bytes(8 * 4096) + region)).lacking
+
+
+def test_noise_has_no_beginning() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, 1 << 20).astype(np.uint8)
+    for data in (noise, noise & 3, np.zeros(1 << 16, np.uint8), noise[:4097]):
+        with pytest.raises(NotARegionError):
+            open_region(data)
