@@ -32,8 +32,8 @@ _MOST_ROWS = 64
 """Rows of so many bytes that are looked at, from all of the input."""
 _HEADER = 16
 """Bytes of a sub-buffer's header at most: its time, and the commit word."""
-_MOST_TIME = 1 << 24
-"""Of the high half of a time: two years in nanoseconds."""
+_MOST_TIME = 1 << 30
+"""Of the high half of a time: nanoseconds since 1970, for a century to come."""
 _NR_BEST = 16
 """Places in a sub-buffer that are tried for each size, those with most votes."""
 
@@ -84,24 +84,30 @@ def headless_region(data: Bytes, found: Found | None) -> tuple[Bytes, Found] | N
     cuts = [(data, whole) for whole in (found, bare) if whole is not None]
     if len(data) <= LARGEST:
         cuts += [*_beside_pages(data)] or _without_headers(data)
-    # big-endian sub-buffers of 64 bits look like those of 32 bits that begin four bytes further
-    return max(cuts, key=lambda cut: (_quality(*cut)[0], cut[1][0].structs.abi.long_size), default=None)
+
+    def quality(cut: tuple[Bytes, Found]) -> tuple[int, int, int]:
+        good, _, stamped = _quality(*cut)
+        # big-endian sub-buffers of 64 bits look like those of 32 bits that begin four bytes further
+        return good, stamped, cut[1][0].structs.abi.long_size
+
+    return max(cuts, key=quality, default=None)
 
 
 def is_doubtful(data: Bytes, found: Found) -> bool:
     """Whether a region without magic has few sub-buffers whose records are in order: its header may be an accident."""
     if found[0].by_magic:
         return False
-    good, used = _quality(data, found)
+    good, used, _ = _quality(data, found)
     return good < LEAST * used
 
 
-def _quality(data: Bytes, found: Found) -> tuple[int, int]:
-    """How many sub-buffers have records that are in order to the end, and how many hold anything."""
+def _quality(data: Bytes, found: Found) -> tuple[int, int, int]:
+    """`count_in_order` of the sub-buffers of all CPUs."""
     identity, geometry = found
     size, count = geometry.subbuf_size, geometry.nr_subbufs
-    each = [count_in_order(data, identity, chunk.data, size, count)[:2] for chunk in geometry.chunks]
-    return sum(good for good, _ in each), sum(used for _, used in each)
+    each = (count_in_order(data, identity, chunk.data, size, count) for chunk in geometry.chunks)
+    good, used, stamped = (sum(column) for column in zip(*each, strict=True))
+    return good, used, stamped
 
 
 def _beside_pages(data: Bytes) -> Iterator[tuple[Bytes, Found]]:
@@ -110,12 +116,9 @@ def _beside_pages(data: Bytes) -> Iterator[tuple[Bytes, Found]]:
         found = region_of_cpu(data, at)
         if found is not None:
             cut = complete_region(data, *found)
-            if _is_proven(*_quality(*cut)):
+            good, used, _ = _quality(*cut)
+            if good and good >= LEAST * used:
                 yield cut
-
-
-def _is_proven(good: int, used: int) -> bool:
-    return good >= max(MIN_SUBBUFS, LEAST * used)
 
 
 def _without_headers(data: Bytes) -> Iterator[tuple[Bytes, Found]]:
@@ -127,7 +130,8 @@ def _without_headers(data: Bytes) -> Iterator[tuple[Bytes, Found]]:
             identity = Identity(at, structs, structs.buffers_offset, by_magic=False)
             if count < MIN_SUBBUFS or not look_at(data, identity, at, size, count).is_likely():
                 continue
-            if _is_proven(*count_in_order(data, identity, at, size, count)[:2]):
+            good, used, _ = count_in_order(data, identity, at, size, count)
+            if good >= max(MIN_SUBBUFS, LEAST * used):
                 whole, identity = _behind_headers(data, structs, at, size, count)
                 header, begin, end = next(cpu_places(identity, size, count))
                 yield whole, (identity, Geometry(size, count, (Chunk(header, begin, 0),), end))
@@ -147,11 +151,13 @@ def _likely_starts(data: Bytes, abi: Abi) -> Iterator[tuple[int, int]]:
             words = block[shift : shift + number + 12].view("<u4" if little else ">u4")
             columns = [words[at : at + number // 4].astype(np.uint32) for at in range(4)]
             committed = columns[commit] & np.uint32(0x3FFF_FFFF)  # without the flags of missed events
-            possible = (committed > 0) & (committed < _ROW) & (committed % 4 == 0) & (columns[high] < _MOST_TIME)
+            possible = (committed > 0) & (committed < _ROW) & (committed % 4 == 0)
+            possible &= (columns[high] < _MOST_TIME) & ((columns[0] | columns[1]) != 0)
             if wide:
                 rest = columns[5 - commit]
                 possible &= (rest == 0) | (rest == 0xFFFF_FFFF)
             votes[shift::4] += possible.reshape(-1, _ROW // 4).sum(axis=0)
     for size in SUBBUF_SIZES:
         sums = votes.reshape(-1, size).sum(axis=0)
-        yield from ((size, at) for at in np.argsort(-sums, kind="stable")[:_NR_BEST].tolist() if sums[at])
+        best = np.argsort(-sums, kind="stable")[:_NR_BEST].tolist()
+        yield from ((size, at) for at in {*best, *range(0, size, _PAGE)} if sums[at])

@@ -83,6 +83,17 @@ def test_real_regions_without_their_beginning(sample: str, cut: int) -> None:
     assert region.lacking == cut
 
 
+def test_one_header_and_few_sub_buffers_are_enough() -> None:
+    data = load(lzma.decompress((SAMPLES / "ppc64-64k-7.2.11-sched" / "region.bin.xz").read_bytes()))
+    assert check_cut(data, 500_001).layout.name == "C2"
+
+
+def test_no_sub_buffer_is_taken_for_a_header_that_is_lost() -> None:
+    """These begin as a region of that size would; their clock counts from 1970."""
+    data = load(lzma.decompress((SAMPLES / "arm64-16k-7.2.12-sched" / "region.bin.xz").read_bytes()))
+    assert len(check_cut(data, open_region(data).cpus[1].data_offset + 16384).cpus) == 1
+
+
 @pytest.mark.parametrize("byteorder", ["little", "big"])
 @pytest.mark.parametrize("long_size", [4, 8])
 @pytest.mark.parametrize("subbuf_size", [4096, 16384])
