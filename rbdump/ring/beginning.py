@@ -14,13 +14,15 @@ import numpy as np
 import numpy.typing as npt
 
 from rbdump.abi import Abi
+from rbdump.columns import distinct
 from rbdump.ring.bare import LARGEST, LEAST, bare_region
 from rbdump.ring.evidence import count_in_order, look_at, looks_like_subbufs
 from rbdump.ring.find import Found, region_of_cpu
 from rbdump.ring.geometry import Chunk, Geometry, cpu_places, derive_geometry
-from rbdump.ring.identify import ABIS, MIN_SUBBUFS, SUBBUF_SIZES, Identity, unaligned_headers
+from rbdump.ring.identify import ABIS, MIN_SUBBUFS, SUBBUF_SIZES, Identity
 from rbdump.ring.layout import LAYOUTS
 from rbdump.ring.structs import RegionStructs, region_structs
+from rbdump.ring.unaligned import unaligned_headers
 
 __all__ = ["complete_region", "headless_region", "is_doubtful"]
 
@@ -128,7 +130,9 @@ def _without_headers(data: Bytes) -> Iterator[tuple[Bytes, Found]]:
         for size, at in _likely_starts(data, abi):
             count = (len(data) - at) // size
             identity = Identity(at, structs, structs.buffers_offset, by_magic=False)
-            if count < MIN_SUBBUFS or not look_at(data, identity, at, size, count).is_likely():
+            look = look_at(data, identity, at, size, count)
+            # few begin at the same time
+            if count < MIN_SUBBUFS or not look.is_likely() or len(distinct(look.stamps)) * 2 < len(look.stamps):
                 continue
             good, used, _ = count_in_order(data, identity, at, size, count)
             if good >= max(MIN_SUBBUFS, LEAST * used):
@@ -143,7 +147,7 @@ def _likely_starts(data: Bytes, abi: Abi) -> Iterator[tuple[int, int]]:
     high, commit = (1, 2) if little else (0, 3 if wide else 2)
     votes = np.zeros(_ROW, np.int64)
     rows = -(-len(data) // _ROW)
-    for row in range(0, rows, -(-rows // _MOST_ROWS)):
+    for row in range(0, rows, max(1, -(-rows // _MOST_ROWS))):
         block = data[row * _ROW : (row + 1) * _ROW + _HEADER]
         block = np.concatenate([block, np.zeros((_HEADER - len(block)) % _ROW, np.uint8)])
         number = len(block) // _ROW * _ROW

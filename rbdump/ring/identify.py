@@ -8,7 +8,6 @@ sub-buffer size, and a `buffers[]` array that names every sub-buffer once).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
@@ -28,10 +27,10 @@ __all__ = [
     "Identity",
     "identify",
     "likely_offsets",
+    "looks_like_cpu",
     "plausible_sizes",
     "sane_pointers",
     "structure_offsets",
-    "unaligned_headers",
 ]
 
 Bytes = npt.NDArray[np.uint8]
@@ -45,9 +44,6 @@ SUBBUF_SIZES = (4096, 8192, 16384, 32768, 65536, 131072, 262144)
 """A sub-buffer of a persistent buffer is one page of the machine."""
 _MOST_ENTRIES = 4096
 """So many entries of `buffers[]` tell whether it is one; a header that is none may claim any number."""
-_HEADER_BLOCK = 1 << 18
-"""Bytes that are searched at once for a header; they stay in the processor's cache."""
-_SIZES_BITS = np.bitwise_or.reduce(np.array(SUBBUF_SIZES, np.uint32))
 _SIZES_EITHER_ORDER = np.array([SUBBUF_SIZES, np.array(SUBBUF_SIZES, np.uint32).byteswap()], np.uint32)
 
 
@@ -77,70 +73,6 @@ def structure_offsets(data: Bytes, start: int, end: int) -> npt.NDArray[np.int64
     """Page-aligned offsets from ``start`` up to ``end`` where a region may begin without any magic; ascending."""
     pages = np.arange(-(-start // 4096) * 4096, end, 4096, dtype=np.int64)
     return pages[_have_sizes(data, pages, _sizes_offsets(with_magic=False), len(data) // 4)]
-
-
-def unaligned_headers(data: Bytes) -> Iterator[int]:
-    """Where headers of CPUs stand on any byte, the first for each place in a page. All their pointers make sense."""
-    anywhere = np.ndarray((max(len(data) - 3, 0),), "<u4", buffer=data, strides=(1,))
-    found: set[int] = set()
-    for begin in range(0, len(data) - 8, _HEADER_BLOCK):
-        for shift in range(4):
-            block = data[begin + shift : begin + shift + _HEADER_BLOCK + 4]
-            words = block[: len(block) // 4 * 4].view("<u4")
-            for big in (False, True):
-                others = (~_SIZES_BITS).byteswap() if big else ~_SIZES_BITS
-                at = np.flatnonzero((words[:-1] & others == 0) & (words[:-1] != 0))
-                numbers = words[at + 1].byteswap() if big else words[at + 1]
-                at = at[(numbers >= MIN_SUBBUFS) & (numbers <= len(data) // 4)] * 4 + begin + shift
-                for structs in _cpu_structs(big):
-                    for header in _with_pointers(anywhere, at, structs).tolist():
-                        if (
-                            header % 4096 not in found
-                            and _looks_like_cpu(data, header, structs)
-                            and sane_pointers(data, header, structs) == 3
-                        ):
-                            found.add(header % 4096)
-                            yield header
-
-
-def _with_pointers(
-    anywhere: npt.NDArray[np.uint32], at: npt.NDArray[np.int64], structs: RegionStructs
-) -> npt.NDArray[np.int64]:
-    """Which headers with their `subbuf_size` at ``at`` point to pages, and have two entries of `buffers[]` behind.
-
-    ``anywhere``: the word on each byte.
-    """
-    cpu_meta, abi = structs.cpu_meta, structs.abi
-    big = abi.byteorder == "big"
-    first, head, commit = (member_offset(cpu_meta, f"{name}_buffer") for name in ("first", "head", "commit"))
-    low = abi.long_size - 4 if big else 0
-    entries, number = size_of(cpu_meta), member_offset(cpu_meta, "nr_subbufs")
-    headers = at - member_offset(cpu_meta, "subbuf_size")
-    headers = headers[(headers >= 0) & (headers + entries + 8 <= len(anywhere))]
-
-    def words(offset: int) -> npt.NDArray[np.uint32]:
-        found = anywhere[headers + offset]
-        return found.byteswap() if big else found
-
-    for pointer in (first, head, commit):
-        headers = headers[words(pointer + low) % 4096 == 0]
-    headers = headers[words(first) | words(first + low) != 0]
-    one, other = words(entries), words(entries + 4)
-    plausible: npt.NDArray[np.int64] = headers[(one != other) & (np.maximum(one, other) < words(number))]
-    return plausible
-
-
-@cache
-def _cpu_structs(big: bool) -> tuple[RegionStructs, ...]:
-    """One layout for each place that `subbuf_size` and `buffers[]` have in the header of a CPU; era A0 left out."""
-    every = [
-        region_structs(abi, layout)
-        for abi in ABIS
-        for layout in LAYOUTS.values()
-        if layout.name != "A0" and (abi.byteorder == "big") == big
-    ]
-    where = ((member_offset(structs.cpu_meta, "subbuf_size"), size_of(structs.cpu_meta)) for structs in every)
-    return tuple(dict(zip(where, every, strict=True)).values())
 
 
 @cache
@@ -216,11 +148,11 @@ def _scratch_layout(data: Bytes, offset: int, structs: RegionStructs) -> Identit
         if (
             0 <= extra <= 1 << 20
             and extra % size_of(candidate.mod_entry) == 0
-            and _looks_like_cpu(data, offset + at, candidate)
+            and looks_like_cpu(data, offset + at, candidate)
         ):
             return Identity(offset, candidate, at, True)
     for candidate in candidates:
-        if _looks_like_cpu(data, offset + candidate.buffers_offset, candidate):
+        if looks_like_cpu(data, offset + candidate.buffers_offset, candidate):
             return Identity(offset, candidate, candidate.buffers_offset, True)
     return Identity(offset, candidates[-1], candidates[-1].buffers_offset, True)
 
@@ -232,7 +164,7 @@ def _by_structure(data: Bytes, offset: int, pointers: int) -> Identity | None:
         for layout in LAYOUTS.values():
             structs = region_structs(abi, layout)
             at = structs.buffers_offset
-            if not _looks_like_cpu(data, offset + at, structs):
+            if not looks_like_cpu(data, offset + at, structs):
                 continue
             words = 0
             if layout.cpu_magic or layout.has_scratch:
@@ -247,7 +179,7 @@ def _by_structure(data: Bytes, offset: int, pointers: int) -> Identity | None:
     return best[1] if best else None
 
 
-def _looks_like_cpu(data: Bytes, at: int, structs: RegionStructs) -> bool:
+def looks_like_cpu(data: Bytes, at: int, structs: RegionStructs) -> bool:
     """Whether the header of a CPU stands at ``at``: its sizes are possible and `buffers[]` is an array of indices."""
     abi, size = structs.abi, size_of(structs.cpu_meta)
     subbuf_size = _word(data, at + member_offset(structs.cpu_meta, "subbuf_size"), 4, abi)
