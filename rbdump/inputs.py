@@ -26,6 +26,7 @@ __all__ = [
     "SIDE_FILE_LIMIT",
     "Input",
     "describe",
+    "in_pieces",
     "load_input",
     "load_source",
     "map_file",
@@ -39,14 +40,30 @@ SIDE_FILE_LIMIT = 512 << 20
 
 _STEP = 1 << 20
 
-_TAKE_OUT = "take the region out of it first, with crash: rd -p -r region.bin ADDRESS BYTES"
-_SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
-    (0, b"\x17\x08\x44tracing", "a trace.dat file of trace-cmd"),
-    (0, b"PERFILE2", "a perf.data file"),
+_TAKE_OUT = "take the region out of it first, with crash --zero_excluded: rd -p -r region.bin ADDRESS BYTES"
+_IN_PIECES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"KDUMP   ", f"a compressed kdump (makedumpfile): {_TAKE_OUT}"),
     (0, b"makedumpfile", f"a flattened kdump (makedumpfile -F): {_TAKE_OUT}"),
+    (
+        0,
+        b"QEVM",
+        "a QEMU migration stream (virsh dump without --memory-only): dump anew with virsh dump --memory-only, or "
+        "start QEMU as it was with -S and -incoming 'exec:cat FILE', and pmemsave",
+    ),
+    (
+        0,
+        b"LibvirtQemudSave",
+        "a save file of libvirt: give it to virsh restore --paused, and then virsh dump --memory-only",
+    ),
+    (0, b"QFI\xfb", "a qcow2 image: memory that savevm put there can be had with -loadvm, -S and pmemsave"),
+    (0, b"AVML", "a compressed AVML memory dump: convert it first, with avml-convert"),
+)
+"""Kinds of files that hold memory page by page, so that no region lies whole in them."""
+_SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
+    *_IN_PIECES,
+    (0, b"\x17\x08\x44tracing", "a trace.dat file of trace-cmd"),
+    (0, b"PERFILE2", "a perf.data file"),
     (0, b"EMiL", "a LiME memory dump"),
-    (0, b"QFI\xfb", "a qcow2 disk image"),
     (0, b"DBGC", "a ramoops (pstore) zone"),
     (0, b"CGBD", "a big-endian ramoops (pstore) zone"),
     (0, b"\x1f\x8b", "gzip"),
@@ -54,6 +71,9 @@ _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\x28\xb5\x2f\xfd", "zstd"),
     (0, b"BZh", "bzip2 (decompress it first)"),
     (0, b"\x04\x22\x4d\x18", "lz4 (decompress it first)"),
+    (0, b"\x02\x21\x4c\x18", "lz4 (decompress it first)"),
+    (0, b"\x89LZO\0", "lzop (decompress it first)"),
+    (0, b"\x5d\0\0", "lzma (decompress it first)"),
     (0, b"PK\x03\x04", "a zip archive (unpack it first)"),
     (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive (unpack it first)"),
     (257, b"ustar", "a tar archive"),
@@ -186,6 +206,12 @@ def _describe_elf(head: bytes) -> str:
         3: "an ELF shared object (a relocatable vmlinux?)",
         4: "an ELF core dump",
     }.get(kind, "an ELF file")
+
+
+def in_pieces(data: npt.NDArray[np.uint8]) -> str | None:
+    """What kind of file holds memory page by page, so that no region is whole in it; None for all others."""
+    head = data[:16].tobytes()
+    return next((words for offset, magic, words in _IN_PIECES if head.startswith(magic, offset)), None)
 
 
 def recognize(data: npt.NDArray[np.uint8]) -> str | None:

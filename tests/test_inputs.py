@@ -208,10 +208,14 @@ def test_pipe_by_name() -> None:
         (
             b"KDUMP   ",
             "a compressed kdump (makedumpfile): "
-            "take the region out of it first, with crash: rd -p -r region.bin ADDRESS BYTES",
+            "take the region out of it first, with crash --zero_excluded: rd -p -r region.bin ADDRESS BYTES",
         ),
         (b"BZh91AY&SY", "bzip2 (decompress it first)"),
         (b"\x04\x22\x4d\x18", "lz4 (decompress it first)"),
+        (b"\x02\x21\x4c\x18", "lz4 (decompress it first)"),
+        (b"\x89LZO\0\r\n\x1a\n", "lzop (decompress it first)"),
+        (b"\x5d\0\0\x80\0", "lzma (decompress it first)"),
+        (b"AVML\2\0\0\0", "a compressed AVML memory dump: convert it first, with avml-convert"),
         (b"PK\x03\x04", "a zip archive (unpack it first)"),
         (b"7z\xbc\xaf\x27\x1c", "a 7z archive (unpack it first)"),
         (b"\0" * 257 + b"ustar", "a tar archive"),

@@ -27,7 +27,7 @@ from rbdump.errors import NotARegionError, UsageError
 from rbdump.events.entries import Entries, gather_entries, swept_ids
 from rbdump.events.rows import Memory
 from rbdump.findings import Finding, Severity
-from rbdump.inputs import Input, describe, load_input, map_file
+from rbdump.inputs import Input, describe, in_pieces, load_input, map_file
 from rbdump.memoryfile import store_all
 from rbdump.ring import (
     MAX_OTHER_REGIONS,
@@ -100,6 +100,11 @@ def walk_dump(path: str, options: WalkOptions, raw: npt.NDArray[np.uint8] | None
 def _open_region(source: Input, options: WalkOptions) -> Region:
     if options.policy not in (None, *POLICIES):
         raise UsageError(f"{options.policy!r} is no policy of --strict; there are {', '.join(POLICIES)}")
+    pieces = in_pieces(source.data) if options.offset is None else None
+    if pieces is not None:
+        raise NotARegionError(
+            f"{source.name}: no persistent ring buffer lies whole in the input; it looks like {pieces}"
+        )
     try:
         region = open_region(source.data, offset=options.offset)
     except NotARegionError as error:
