@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from rbdump.abi import Abi
 from rbdump.analysis.child import Child
+from rbdump.analysis.coredump import torn_at
 from rbdump.analysis.dump import Dump
 from rbdump.analysis.walkoptions import WalkOptions
 from rbdump.columns import look_up
@@ -109,6 +110,12 @@ def _open_region(source: Input, options: WalkOptions) -> Region:
         region = open_region(source.data, offset=options.offset)
     except NotARegionError as error:
         raise NotARegionError(f"{source.name}: {error}; it looks like {describe(source.data)}") from None
+    paddr = torn_at(source.data, region.offset, region.size) if options.offset is None else None
+    if paddr is not None:
+        raise NotARegionError(
+            f"{source.name}: the region at {region.offset:#x} lacks pages in this ELF core dump: dump zero pages too "
+            f"(makedumpfile -d 30), or take it out of the dump with crash: rd -p -r region.bin {paddr:#x} BYTES"
+        )
     if region.other_regions:
         offsets = ", ".join(f"{other:#x}" for other in region.other_regions)
         offsets += " and perhaps more" if len(region.other_regions) == MAX_OTHER_REGIONS else ""
