@@ -172,7 +172,10 @@ def _load_clock(tree: Tree, top: str, findings: list[Finding]) -> str | None:
         return clocks.pop()
     if clocks:
         listed = ", ".join(sorted(map(str, clocks)))
-        text = f"{tree.path}: the instances have different trace clocks ({listed}); {clock} of the top level is taken"
+        text = (
+            f"{tree.path}: the instances have different trace clocks ({listed}); where the region does not store its own, "
+            f"{clock} of the top level is taken (--clock says another)"
+        )
         findings.append(_note(Severity.WARNING, "tracefs-several-clocks", text))
     return clock
 
