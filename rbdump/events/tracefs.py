@@ -173,7 +173,7 @@ def _load_clock(tree: Tree, top: str, findings: list[Finding]) -> str | None:
     if clocks:
         listed = ", ".join(sorted(map(str, clocks)))
         text = (
-            f"{tree.path}: the instances have different trace clocks ({listed}); where the region does not store its own, "
+            f"{tree.path}: the instances have different trace clocks ({listed}); unless the region stores its own, "
             f"{clock} of the top level is taken (--clock says another)"
         )
         findings.append(_note(Severity.WARNING, "tracefs-several-clocks", text))
