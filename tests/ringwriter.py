@@ -103,7 +103,8 @@ class _Cpu:
         """Ring positions; tail 0 is the reader page."""
         self.last = 0
         self.early = 0
-        """Time of discarded records that the kernel's readers forget in this sub-buffer."""
+        """Time of discarded records, and by which the clock went back, that the kernel's readers forget in this
+        sub-buffer."""
 
     def run(self, items: Sequence[Item]) -> None:
         for item in items:
@@ -165,7 +166,7 @@ class _Cpu:
         if kind == "discarded":
             self.early += ts - self.last if ts - self.last < 1 << 27 else 0
         else:
-            self.early = 0 if kind == "stamped" else self.early
+            self.early = 0 if kind == "stamped" else self.early + min(ts - self.last, 0)
             page.events.append((ts - self.early, payload))
         self.last = ts
 
@@ -191,6 +192,8 @@ class _Cpu:
             prefix, delta = self.word(31, stamp & 0x7FFFFFF) + self.u32(stamp >> 27), 0
         elif delta >= 1 << 27:
             prefix, delta = self.word(30, delta & 0x7FFFFFF) + self.u32(delta >> 27), 0
+        elif delta < 0:  # the clock went backwards
+            prefix, delta = self.word(30, 0) + self.u32(0), 0
         align = 8 if self.writer.force_8byte else 4
         length = -(-max(len(payload), 4) // 4) * 4
         large = length > 112 or self.writer.force_8byte

@@ -88,8 +88,14 @@ def _check_discarded(sweep: Sweep, number: int, committed: npt.NDArray[np.bool_]
         )
 
 
-def check_order(cpu: CpuBuffer, order: Ints, misfits: Ints, late: Ints) -> Iterator[Finding]:
-    """Findings on what the order of ``cpu`` shows: ``misfits`` and ``late`` are sub-buffers with damaged stamps."""
+def check_order(
+    cpu: CpuBuffer, order: Ints, misfits: Ints, late: Ints, stalled: npt.NDArray[np.bool_]
+) -> Iterator[Finding]:
+    """Findings on what the order of ``cpu`` shows: ``misfits`` and ``late`` are sub-buffers with damaged stamps.
+
+    Those of ``late`` that are ``stalled`` were written while the clock went backwards: on x86 it does so early in a
+    boot, when it counts no more jiffies but TSC. The kernel keeps them.
+    """
     subbufs = cpu.subbufs
     state = subbufs.state
 
@@ -107,10 +113,16 @@ def check_order(cpu: CpuBuffer, order: Ints, misfits: Ints, late: Ints) -> Itera
         message = f"its time stamp {int(subbufs.time_stamp[index])} does not fit between its neighbours"
         at = int(subbufs.offset[index])
         yield Finding(Severity.ERROR, "time-stamp-misfit", message, cpu=cpu.cpu, subbuf=index, offset=at)
-    for index in late.tolist():
+    for index, by_clock in zip(late.tolist(), stalled.tolist(), strict=True):
+        severity, code = Severity.ERROR, "time-overlap"
         message = "its last events are later than the next sub-buffer's first"
+        if by_clock:
+            severity, code = Severity.WARNING, "clock-backwards"
+            message = (
+                "the trace clock went backwards: its last events have later times than the next sub-buffer's first"
+            )
         at = int(subbufs.offset[index])
-        yield Finding(Severity.ERROR, "time-overlap", message, cpu=cpu.cpu, subbuf=index, offset=at)
+        yield Finding(severity, code, message, cpu=cpu.cpu, subbuf=index, offset=at)
     yield from summary(
         state == SubbufState.CONSUMED,
         Severity.INFO,

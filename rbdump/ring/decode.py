@@ -76,9 +76,12 @@ def _show_all(swept: Sweep, findings: list[Finding]) -> RecordTable:
     for number, epochs in enumerate(all_epochs):
         cpu, order = swept.region.cpus[number], orders[number]
         cpu.subbufs.epoch[used[number]] = epochs
-        last_ts = swept.walked.last_ts[swept.part(number)][used[number]]
+        part = swept.part(number)
+        last_ts = swept.walked.last_ts[part][used[number]]
         bounds, misfit, late = _bounds(stamps[number], last_ts, epochs)
-        findings += check_order(cpu, order, used[number][misfit], used[number][late & ~misfit])
+        overlap = used[number][late & ~misfit]
+        stalled = swept.walked.stalled[part][overlap]
+        findings += check_order(cpu, order, used[number][misfit], overlap, stalled)
         everywhere = np.full(len(cpu), NO_BOUND)
         everywhere[used[number]] = bounds
         latest.append(everywhere[order])

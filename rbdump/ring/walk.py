@@ -94,6 +94,8 @@ class Walked:
     """A `ChainError`."""
     backwards: Ints
     """Word index of the first absolute time stamp that lies before the time reached; -1 none."""
+    stalled: npt.NDArray[np.bool_]
+    """Holds a time extend of 0: what rb_add_timestamp() writes where the trace clock went backwards."""
     discarded: Ints
     """Discarded records that carry time, the fillers at the end left out."""
     discarded_time: Stamps
@@ -141,6 +143,7 @@ def walk_chains(words: Words, begin: Ints, end: Ints, base_ts: Stamps) -> Walked
         stop=begin.copy(),
         error=np.zeros(count, np.uint8),
         backwards=np.full(count, -1, np.int64),
+        stalled=np.zeros(count, np.bool_),
         discarded=np.zeros(count, np.int64),
         discarded_time=np.zeros(count, np.uint64),
     )
@@ -244,6 +247,7 @@ class _Lockstep:
         """Apply time extends (relative) and time stamps (absolute, the low 59 bits only)."""
         extend = kind == TIME_EXTEND
         self.ts[row[extend]] += stamp[extend]
+        self.out.stalled[self.sub[row[extend & (stamp == 0)]]] = True
         row, stamp = row[~extend], stamp[~extend]
         if not len(row):
             return

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rbdump.findings import Severity
 from rbdump.ring import POLICIES, RecordState, RecordTable, Region, open_region, walk, walk_region
 from rbdump.ring.layout import LAYOUTS
 from tests.ringwriter import Consume, Discarded, Item, RegionWriter, Reset, Stamped
@@ -205,3 +206,13 @@ def test_a_reader_was_taking_the_head_page(kernel: Literal["6.12", "6.17", "7.2"
     assert {finding.code for finding in region.findings} - {"consumed", "stale"} == {"reader-swap"}
     for policy in POLICIES:
         assert set(walk_region(region, policy=policy).cpu.tolist()) == {1}, "the kernel finds no commit page"
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_clock_that_goes_backwards_is_no_damage(shape: tuple[Literal["little", "big"], Literal[4, 8]]) -> None:
+    items: list[Item] = [*steady(40), *((ts - 300, payload) for ts, payload in steady(900)[40:])]
+    writer = RegionWriter([items], byteorder=shape[0], long_size=shape[1], nr_subbufs=40)
+    region = open_region(load(writer.region()))
+    assert_same(rows(region, walk_region(region)), merged(writer, 1))
+    found = [(finding.severity, finding.code) for finding in region.findings]
+    assert found == [(Severity.WARNING, "clock-backwards")]
