@@ -109,7 +109,8 @@ def _open_region(source: Input, options: WalkOptions) -> Region:
     try:
         region = open_region(source.data, offset=options.offset)
     except NotARegionError as error:
-        raise NotARegionError(f"{source.name}: {error}; it looks like {describe(source.data)}") from None
+        lost = "".join(f"; {finding.message}" for finding in source.findings)
+        raise NotARegionError(f"{source.name}: {error}; it looks like {describe(source.data)}{lost}") from None
     paddr = torn_at(source.data, region.offset, region.size) if options.offset is None else None
     if paddr is not None:
         raise NotARegionError(

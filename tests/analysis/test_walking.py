@@ -406,3 +406,13 @@ def test_what_holds_memory_page_by_page_is_no_damaged_region(
     with pytest.raises(NotARegionError, match=f"no persistent ring buffer lies whole in the input; it .* {words}"):
         rbdump.open(str(path), jobs=jobs)
     assert rbdump.open(str(path), offset=4096, jobs=jobs).region.offset == 4096
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_no_region_in_what_is_left_of_a_compressed_file(tmp_path: Path, jobs: int) -> None:
+    path = tmp_path / "memory.xz"
+    path.write_bytes(lzma.compress(os.urandom(1 << 20))[:-5000])
+    with pytest.raises(
+        NotARegionError, match=r"looks like binary .*; the xz stream ends in the middle; \d+ bytes could"
+    ):
+        rbdump.open(str(path), jobs=jobs)
