@@ -101,20 +101,19 @@ def walk_dump(path: str, options: WalkOptions, raw: npt.NDArray[np.uint8] | None
 def _open_region(source: Input, options: WalkOptions) -> Region:
     if options.policy not in (None, *POLICIES):
         raise UsageError(f"{options.policy!r} is no policy of --strict; there are {', '.join(POLICIES)}")
+    name = "standard input" if source.name == "-" else source.name
     pieces = in_pieces(source.data) if options.offset is None else None
     if pieces is not None:
-        raise NotARegionError(
-            f"{source.name}: no persistent ring buffer lies whole in the input; it looks like {pieces}"
-        )
+        raise NotARegionError(f"{name}: no persistent ring buffer lies whole in the input; it looks like {pieces}")
     try:
         region = open_region(source.data, offset=options.offset)
     except NotARegionError as error:
         lost = "".join(f"; {finding.message}" for finding in source.findings)
-        raise NotARegionError(f"{source.name}: {error}; it looks like {describe(source.data)}{lost}") from None
+        raise NotARegionError(f"{name}: {error}; it looks like {describe(source.data)}{lost}") from None
     paddr = torn_at(source.data, region.offset, region.size) if options.offset is None else None
     if paddr is not None:
         raise NotARegionError(
-            f"{source.name}: the region at {region.offset:#x} lacks pages in this ELF core dump: dump zero pages too "
+            f"{name}: the region at {region.offset:#x} lacks pages in this ELF core dump: dump zero pages too "
             f"(makedumpfile -d 30), or take it out of the dump with crash: rd -p -r region.bin {paddr:#x} BYTES"
         )
     if region.other_regions:

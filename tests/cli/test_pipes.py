@@ -129,6 +129,10 @@ def test_what_is_no_region(
         assert done.stderr.count(b"\n") == 1
 
 
+def test_standard_input_that_is_no_region(run: Run) -> None:
+    assert run("info", "-", stdin=b"words\n").stderr.startswith(b"rbdump: standard input: no persistent ring buffer")
+
+
 def test_a_message_does_not_command_the_terminal(run: Run, tmp_path: Path) -> None:
     done = run("parse", tmp_path / "\x1b[2J\n\x07\x9b\u202ename é")
     assert done.returncode == ExitStatus.INPUT
