@@ -121,7 +121,7 @@ def _header_page(abi: Abi, page_size: int) -> str:
         ("u64 timestamp", 0, 8, 0),
         ("local_t commit", 8, word, 1),
         ("int overwrite", 8, 1, 1),
-        ("char data", 8 + word, page_size - 8 - word, 1),
+        ("char data", 8 + word, page_size - 8 - word, 0),  # char is unsigned since Linux 6.2
     )
     return "".join(
         f"\tfield: {what};\toffset:{at};\tsize:{size};\tsigned:{signed};\n" for what, at, size, signed in rows

@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import lzma
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ from rbdump.events.entries import Entries, gather_entries
 from rbdump.events.rows import Memory
 from rbdump.events.score import EventFit, FormatFit
 from rbdump.events.tracefs import load_tracefs
+from rbdump.events.tree import load_tree
 from rbdump.findings import Finding, Severity
 from rbdump.inputs import load_input
 from rbdump.kernel.events.formats import ImageEvent
@@ -50,12 +52,22 @@ def test_written_formats_can_be_read_back(tmp_path: Path) -> None:
     assert copy.long_size == 8
 
 
-@pytest.mark.parametrize(("abi", "page"), [(Abi("little", 4), 4096), (Abi("big", 8), 65536)])
-def test_header_page_describes_the_sub_buffer(tmp_path: Path, abi: Abi, page: int) -> None:
+@pytest.mark.parametrize(
+    ("sample", "abi", "page"),
+    [
+        ("6.12.43-sched", LE64, 4096),
+        ("arm64-16k-7.2.12-sched", LE64, 16384),
+        ("armhf-6.12.107-sched", Abi("little", 4), 4096),
+        ("ppc64-64k-7.2.11-sched", LE64, 65536),
+    ],
+)
+def test_the_headers_are_written_as_kernels_write_them(tmp_path: Path, sample: str, abi: Abi, page: int) -> None:
     write_formats(str(tmp_path), [event("x", "y", 300)], abi, page)
-    header = load_tracefs(str(tmp_path)).header_page
-    assert header is not None
-    assert (header.data_offset, header.data_size) == (8 + abi.long_size, page - 8 - abi.long_size)
+    tree = load_tree(str(SAMPLES / sample / "tracefs.tar.xz"))
+    for name in ("header_page", "header_event"):
+        kernel = (tree.read(f"tracing/events/{name}") or b"").decode()
+        kernel = re.sub(r"\bchar overwrite;(.*)signed:0", r"int overwrite;\1signed:1", kernel)  # newer ones
+        assert (tmp_path / "events" / name).read_text() == kernel
 
 
 def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path) -> None:
