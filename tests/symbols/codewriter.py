@@ -11,6 +11,7 @@ import numpy as np
 
 from rbdump.abi import Abi
 from rbdump.kernel.symboldata import Names, SymbolData
+from tests.eventwriter import FakeImage
 from tests.imagewriter import ALLOC, BANNER, EXEC, PROGBITS, STRTAB, SYMTAB, ElfSection, Symbol, write_elf, write_symtab
 
 BASE = 0xFFFF_FFFF_8100_0000
@@ -79,20 +80,31 @@ def write_kernel(
     return kernel
 
 
-def write_vmlinux(kernel: Kernel, debug: dict[str, bytes] | None = None) -> bytes:
-    """The kernel as an x86-64 vmlinux with .symtab, and with these debug sections."""
+def write_vmlinux(kernel: Kernel, debug: dict[str, bytes] | None = None, events: FakeImage | None = None) -> bytes:
+    """The kernel as an x86-64 vmlinux with .symtab, with these debug sections, and with the memory of these events."""
     abi = Abi("little", 8)
     data = kernel.symbols
     symbols = [
         Symbol(addr, chr(kind), name)
         for addr, kind, name in zip(data.addrs.tolist(), data.types.tolist(), data.names, strict=True)
     ]
+    more = []
+    if events is not None:
+        listed = zip(events.symbols.addrs.tolist(), events.symbols.names, strict=True)
+        symbols = sorted(
+            [*symbols, *(Symbol(addr, "d", name) for addr, name in listed)], key=lambda symbol: symbol.addr
+        )
+        (memory,) = events.memory.segments
+        more = [ElfSection(".data", PROGBITS, ALLOC, memory.addr, memory.data.tobytes())]
+        if events.btf is not None:
+            more.append(ElfSection(".BTF", PROGBITS, 0, 0, events.btf))
     table, strings = write_symtab(symbols, abi, {"t": 1, "d": 2})
     sections = [
         ElfSection(".text", PROGBITS, ALLOC | EXEC, BASE, kernel.text),
         ElfSection(".rodata", PROGBITS, ALLOC, BASE + 0x200000, BANNER),
         ElfSection(".symtab", SYMTAB, 0, 0, table, link=4, entry_size=24),
         ElfSection(".strtab", STRTAB, 0, 0, strings),
+        *more,
         *(ElfSection(name, PROGBITS, 0, 0, content) for name, content in (debug or {}).items()),
     ]
     return write_elf(sections, abi, "x86-64")

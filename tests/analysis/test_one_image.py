@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A kernel image alone: the formats, names and strings of a region come from it, and so do lists of its events."""
+
+from __future__ import annotations
+
+import shutil
+import struct
+from pathlib import Path
+
+import pytest
+
+import rbdump
+from rbdump.errors import ExitStatus, WrongImageError
+from rbdump.events.tracefs import load_tracefs
+from tests.analysis.oopses import KERNEL, OTHER, SLIDE, name_of
+from tests.conftest import Run
+from tests.eventwriter import EventWriter, FakeImage
+from tests.ringwriter import Item, write_region
+from tests.symbols.codewriter import BASE, write_vmlinux
+
+STACK, BPUTS = 4, 15
+TOY = 21
+"""The first id behind __TRACE_LAST_TYPE of the writer."""
+
+
+def events(*, btf: bool = True) -> tuple[FakeImage, int]:
+    """An event and a string of trace_puts(), with its address."""
+    out = EventWriter(base=BASE + 0x30_0000)
+    out.event("toy", "toy_open", [("int", "fd", 4, 4, True, 0)], '"fd=%d", REC->fd')
+    addr = out.printk("a constant\n", "__trace_bprintk_fmt")
+    return out.build(btf=btf), addr
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `region.bin` and the images `vmlinux`, `other` (of another kernel) and `bare` (without types)."""
+    path = tmp_path_factory.mktemp("one")
+    for name, kernel, btf in (("vmlinux", KERNEL, True), ("other", OTHER, True), ("bare", KERNEL, False)):
+        (path / name).write_bytes(write_vmlinux(kernel, events=events(btf=btf)[0]))
+    sites = [site + SLIDE for site in KERNEL.call_sites[::9]]
+    items: list[Item] = [
+        (1000, record(TOY, struct.pack("<i", -3))),
+        (1001, record(BPUTS, struct.pack("<QQ", sites[0], events()[1] + SLIDE))),
+    ]
+    for at in range(0, len(sites), 8):
+        some = sites[at : at + 8]
+        items.append((1100 + at, record(STACK, struct.pack(f"<i4x{len(some)}Q", len(some), *some))))
+    (path / "region.bin").write_bytes(write_region([items], text_addr=BASE + SLIDE, nr_subbufs=16))
+    return path
+
+
+def record(event_id: int, body: bytes) -> bytes:
+    return struct.pack("<HBBi", event_id, 0, 0, 7) + body
+
+
+def bodies(trace: rbdump.Trace) -> list[str]:
+    """The text of each line, without the columns in front."""
+    return [line.split(": ", 1)[-1] for line in trace.lines()]
+
+
+def test_the_image_gives_formats_names_and_strings(folder: Path) -> None:
+    trace = rbdump.open(folder / "region.bin", vmlinux=folder / "vmlinux", cache=False)
+    lines = bodies(trace)
+    assert lines[:2] == ["toy_open: fd=-3", f"{function_of(0)}: a constant"]
+    named = [f" => {function_of(site)}" for site in range(0, len(KERNEL.call_sites), 9)]
+    assert [line for line in lines if line.startswith(" => ")] == named
+    assert [finding.code for finding in trace.findings] == ["image-verified"]
+
+
+def function_of(site: int) -> str:
+    return name_of(KERNEL.call_sites[site]).split("+")[0]
+
+
+def test_an_image_without_types_gives_the_rest(folder: Path) -> None:
+    trace = rbdump.open(folder / "region.bin", vmlinux=folder / "bare", cache=False)
+    assert bodies(trace)[:2] == [f"id={TOY} (no format) raw=fdffffff", f"{function_of(0)}: a constant"]
+    found = {finding.code: finding for finding in trace.findings}
+    assert found.keys() == {"image-without-formats", "image-verified", "unknown-event"}
+    assert "neither BTF nor DWARF" in found["image-without-formats"].message
+
+
+def test_the_image_of_another_kernel_is_refused(folder: Path) -> None:
+    trace = rbdump.open(folder / "region.bin", vmlinux=folder / "other", cache=False)
+    with pytest.raises(WrongImageError, match=r"other is not the kernel that wrote the region: .* of 193 distinct"):
+        list(trace.lines())
+    forced = rbdump.open(folder / "region.bin", vmlinux=folder / "other", cache=False, force=True)
+    assert bodies(forced)[0] == "toy_open: fd=-3"
+    assert [finding.code for finding in forced.findings] == ["wrong-image"]
+
+
+def test_of_two_images_each_gives_what_the_other_lacks(folder: Path) -> None:
+    trace = rbdump.open(folder / "region.bin", vmlinux=[folder / "bare", folder / "vmlinux"], cache=False)
+    assert bodies(trace)[:2] == ["toy_open: fd=-3", f"{function_of(0)}: a constant"]
+
+
+def test_jobs_change_nothing_with_an_image(run: Run, folder: Path) -> None:
+    one, two = (
+        run("parse", folder / "region.bin", "--vmlinux", folder / "vmlinux", "--no-cache", "-j", jobs) for jobs in "12"
+    )
+    assert (one.returncode, two.returncode) == (0, 0)
+    assert b"toy_open: fd=-3\n" in one.stdout
+    assert (one.stdout, one.stderr) == (two.stdout, two.stderr)
+
+
+def test_its_events_are_listed_and_written(run: Run, folder: Path, tmp_path: Path) -> None:
+    listed = run("formats", "--vmlinux", folder / "vmlinux")
+    assert (listed.returncode, listed.stdout, listed.stderr) == (0, f"toy:toy_open {TOY}\n".encode(), b"")
+    written = run("formats", "--vmlinux", folder / "vmlinux", "--output", tmp_path / "out")
+    assert (written.returncode, written.stdout) == (0, b"")
+    assert written.stderr.decode() == f"rbdump: 1 formats written to {tmp_path / 'out'}\n"
+    assert list(load_tracefs(str(tmp_path / "out")).formats.names()) == [("toy", "toy_open")]
+    bare = run("formats", "--vmlinux", folder / "bare")
+    assert (bare.returncode, bare.stdout) == (ExitStatus.SOURCE, b"")
+
+
+def test_the_best_of_many_is_the_one_whose_code_the_addresses_are_in(run: Run, folder: Path, tmp_path: Path) -> None:
+    for name in ("other", "vmlinux"):
+        shutil.copy(folder / name, tmp_path / name)
+    done = run("formats", "--best-of", tmp_path, folder / "region.bin")
+    rows = [line.split() for line in done.stdout.decode().splitlines()[1:]]
+    assert done.returncode == 0
+    assert [(row[0], row[2], row[3]) for row in rows] == [
+        ("right", "202/202", str(tmp_path / "vmlinux")),
+        ("wrong", rows[1][2], str(tmp_path / "other")),
+    ]
