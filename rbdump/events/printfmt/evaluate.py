@@ -136,8 +136,6 @@ class Evaluator(Context):
         local = self.locals.get(name)
         if local is not None:
             return Table(local) if isinstance(local, n.InitList) else self.value(local)
-        if name == n.RECORD:
-            return Mem(self.types.void, 0, self.code.let("rows.length", "n"), "the record")
         if name == "ret":
             # the variable of the kernel's output function itself, which holds TRACE_TYPE_HANDLED when it prints
             return Int(self.types.int, 1)

@@ -134,11 +134,7 @@ def choose_segments(parts: Sequence[Part], fields: dict[str, Field], rows: Rows)
         segments.append(Segment((*start, *parts[at:best_end]), best))
         at = best_end
     if plain:
-        if all(isinstance(part, str) for part in plain) and segments and segments[-1].span is not None:
-            last = segments.pop()
-            segments.append(Segment((*last.parts, *plain), last.span))
-        else:
-            segments.append(Segment(tuple(plain)))
+        segments.append(Segment(tuple(plain)))
     return segments
 
 
