@@ -281,8 +281,16 @@ def test_an_own_field_comes_before_the_generic_one() -> None:
     fmt = parse_format(format_text("own", EVENT, ("int cpu", 8, 4, 1), ("char comm[16]", 12, 16, 0)))
     entries, memory = pack([Rec(EVENT, 1, struct.pack("<i16s", 9, b"mine"), cpu=3)])
     context = FilterContext(entries.records.cpu, TaskNames(("task",), np.zeros(1, np.int32)))
-    for text in ("cpu == 9 && comm == mine", "CPU == 3 && COMM == task"):
+    for text in ("cpu == 9 && comm == mine", "CPU == 3 && COMM == task", "common_cpu == 3 && common_comm == task"):
         assert parse_filter(text).mask(fmt, entries.rows(memory), context).tolist() == [True]
+
+
+def test_the_generic_fields_of_events_that_have_none_of_their_own() -> None:
+    for text in ("cpu == 3", "CPU == 3", "common_cpu == 3", "comm == task", "COMM == task", "common_comm == task"):
+        fmt = parse_format(format_text("other", EVENT, ("int value", 8, 4, 1)))
+        entries, memory = pack([Rec(EVENT, 1, bytes(4), cpu=3), Rec(EVENT, 2, bytes(4), cpu=4)])
+        context = FilterContext(entries.records.cpu, TaskNames(("task", "other"), np.array([0, 1], np.int32)))
+        assert parse_filter(text).mask(fmt, entries.rows(memory), context).tolist() == [True, False]
 
 
 def test_records_too_short_or_lying_about_lengths_do_not_match() -> None:

@@ -41,10 +41,9 @@ def test_osnoise() -> None:
 
 
 def test_timerlat() -> None:
-    got = render([Rec(TIMERLAT, 1, struct.pack("<IiQ", 3, context, 1234)) for context in (0, 1, 2, 9)])
-    assert got == [
-        f"#3     context {name} timer_latency      1234 ns\n" for name in ("   irq", "thread", "user-ret", "     9")
-    ]
+    names = {0: "   irq", 1: "thread", 2: "user-ret", 3: "     3", 9: "     9"}
+    got = render([Rec(TIMERLAT, 1, struct.pack("<IiQ", 3, context, 1234)) for context in names])
+    assert got == [f"#3     context {name} timer_latency      1234 ns\n" for name in names.values()]
 
 
 def test_switch_and_wakeup() -> None:

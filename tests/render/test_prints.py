@@ -40,6 +40,8 @@ def test_packed_arguments() -> None:
         "vfs_read: x=-7 abc\n",
         "vfs_read: (format at 0x3000 is not known) args=f9ffffff61626300\n",
     ]
+    cut = Rec(BPRINT, 1, IP + struct.pack("<Qi", 0x1000, -7) + b"abcd")
+    assert render([cut], string_at=strings) == ["vfs_read: x=-7 abcd\n"]
 
 
 def test_raw_data_shows_the_padding_too() -> None:

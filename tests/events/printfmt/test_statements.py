@@ -46,7 +46,7 @@ def test_integers(expression: str, expected: str, abi: Abi) -> None:
         ('"%s", (char *)((void *)0)', "(null)"),
         ('"%s", ({ static const char *names[] = { "zero", "one" }; names[1]; })', "one"),
         ('"%p", (some_t *)REC->p', "0000000000001000"),
-        ('"%ph %3ph", REC->s, REC->s', "61 61 62 63"),
+        ('"%ph %3ph %*ph %*ph|", REC->s, REC->s, -1, REC->s, 0, REC->s', "61 61 62 63 61 |"),
         ('"%s", __print_symbolic(REC->a)', "0x2"),
     ],
 )

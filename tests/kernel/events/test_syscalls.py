@@ -6,7 +6,7 @@ import pytest
 
 from rbdump.abi import Abi
 from rbdump.kernel.events.formats import ImageFormats, read_formats
-from rbdump.kernel.events.sysargs import open_flags, user_args
+from rbdump.kernel.events.sysargs import user_args
 from rbdump.kernel.events.syscalls import metadata_names
 from rbdump.kernel.symboldata import Names, SymbolData
 from rbdump.kernel.types.btf import Btf
@@ -130,13 +130,6 @@ def test_on_32_bit_machines_old_numbers_lead_to_old_functions() -> None:
         "sys_umount": (0,),
     }
     assert set(user_args(mapped, LE64)) == {"sys_chown", "sys_utimensat", "sys_umount"}
-
-
-def test_open_flags_differ_by_architecture() -> None:
-    assert dict(open_flags("x86-64"))["O_DIRECTORY"] == 0x10000
-    assert dict(open_flags("aarch64"))["O_DIRECTORY"] == 0x4000
-    assert dict(open_flags("arm"))["O_DIRECT"] == 0x10000
-    assert dict(open_flags("ppc64"))["O_DIRECT"] == 0x20000
 
 
 def test_a_metadata_entry_with_wild_counts_is_no_system_call() -> None:
