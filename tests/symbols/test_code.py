@@ -8,24 +8,61 @@ import pytest
 
 from rbdump.kernel.symboldata import Names, SymbolData
 from rbdump.symbols.code import CodeMap, Landing
-from rbdump.symbols.instructions import MACHINES, MARGIN, behind_calls, is_behind_call
+from rbdump.symbols.instructions import MACHINES, MARGIN, behind_calls, is_behind_call, is_patch_site
 from tests.symbols.codewriter import BASE, write_kernel
 
 # machine -> instructions that call, as bytes in memory
 CALLS = {
     "x86-64": ["e811223344", "ffd0", "41ffd3", "ff5008", "ff1500112233", "ff9011223300"],
     "i386": ["e811223344", "ffd2", "ff5304"],
-    "aarch64": ["01000094", "00003fd6", "20013fd6", "00083fd7"],
+    "aarch64": ["01000094", "00003fd6", "20013fd6", "00083fd7", "c10f3fd7"],
     "arm": ["000100eb", "33ff2fe1"],
     "ppc64le": ["0100004b", "2104804e", "2100804e"],
     "ppc64": ["4b000101", "4e800421", "4e800021"],
     "s390x": ["c0e500001234", "a7e51234", "0de1"],
     "riscv": ["ef008000", "e7800500", "8292"],
 }
+# jumps and returns, which differ from calls in few bits
+JUMPS = {
+    "x86-64": ["e911223344", "ffe0", "ff6008", "ff2500112233", "c3"],
+    "i386": ["e911223344", "ffe2", "c3"],
+    "aarch64": ["01000014", "00001fd6", "c0035fd6"],
+    "arm": ["000100ea", "13ff2fe1", "1eff2fe1"],
+    "ppc64le": ["00010048", "2004804e", "2000804e"],
+    "ppc64": ["48000100", "4e800420", "4e800020"],
+    "s390x": ["c0f400001234", "a7f41234", "07fe"],
+    "riscv": ["6f008000", "67800500", "8282"],
+}
+# what compilers leave for the function tracer
+PATCHED = {
+    "x86-64": ["e800000000", "0f1f440000"],
+    "i386": ["e800000000", "0f1f440000"],
+    "aarch64": ["1f2003d5", "02000094"],
+    "arm": ["020000eb", "0040bde8"],
+    "ppc64le": ["00000060", "01000048"],
+    "ppc64": ["60000000", "48000001"],
+    "s390x": ["c00400000000"],
+    "riscv": ["13000000", "97020000", "0100"],
+}
 
 
 def test_every_machine_has_its_calls_tested() -> None:
-    assert set(CALLS) == MACHINES
+    assert set(CALLS) == set(JUMPS) == set(PATCHED) == MACHINES
+
+
+@pytest.mark.parametrize(("machine", "code"), [(m, code) for m, codes in JUMPS.items() for code in codes])
+def test_place_behind_a_jump(machine: str, code: str) -> None:
+    text = np.frombuffer(bytes(MARGIN) + bytes.fromhex(code) + bytes(16 + MARGIN), np.uint8)
+    assert not is_behind_call(text, np.array([MARGIN + len(code) // 2]), machine).any()
+    assert not len(behind_calls(text, machine))
+    assert not is_patch_site(text, np.array([MARGIN]), machine).any()
+
+
+@pytest.mark.parametrize(("machine", "code"), [(m, code) for m, codes in PATCHED.items() for code in codes])
+def test_patch_site(machine: str, code: str) -> None:
+    text = np.frombuffer(bytes(MARGIN) + bytes.fromhex(code) + bytes(16 + MARGIN), np.uint8)
+    at = np.array([MARGIN - 4, MARGIN, MARGIN + 8])
+    assert is_patch_site(text, at, machine).tolist() == [False, True, False]
 
 
 @pytest.mark.parametrize(("machine", "code"), [(m, code) for m, codes in CALLS.items() for code in codes])
