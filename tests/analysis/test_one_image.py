@@ -71,6 +71,12 @@ def function_of(site: int) -> str:
     return name_of(KERNEL.call_sites[site]).split("+")[0]
 
 
+def test_strings_of_tracefs_come_before_those_of_the_image(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "printk_formats").write_text(f'{events()[1] + SLIDE:#x} : "of tracefs\\n"\n0x10 : "other"\n')
+    trace = rbdump.open(folder / "region.bin", vmlinux=folder / "vmlinux", tracefs=tmp_path, cache=False)
+    assert bodies(trace)[1] == f"{function_of(0)}: of tracefs"
+
+
 def test_an_image_without_types_gives_the_rest(folder: Path) -> None:
     trace = rbdump.open(folder / "region.bin", vmlinux=folder / "bare", cache=False)
     assert bodies(trace)[:2] == [f"id={TOY} (no format) raw=fdffffff", f"{function_of(0)}: a constant"]

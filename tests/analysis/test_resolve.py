@@ -32,7 +32,7 @@ from tests.analysis.oopses import (
     placer,
     stack,
 )
-from tests.conftest import Run, command
+from tests.conftest import SAMPLES, Run, command
 from tests.symbols.codewriter import BASE
 
 
@@ -378,6 +378,7 @@ def test_damage_of_a_compressed_text_is_said(run: Run, images: Path) -> None:
         (("--vmlinux", "VMLINUX", "VMLINUX", "deadbeef0"), 2, b"one file at a time"),
         (("--vmlinux", "VMLINUX", "VMLINUX"), 3, b"ELF"),
         (("--vmlinux", "VMLINUX", "--keep", "0xffffffff81000040"), 2, b"--keep is for text"),
+        (("--vmlinux", "VMLINUX", "--keep", str(SAMPLES / "6.12.43-sched/region.bin.xz")), 2, b"are for text"),
     ],
 )
 def test_command_line_errors(

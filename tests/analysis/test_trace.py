@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import rbdump
-from tests.ringwriter import Missed, Reboot, write_region
+from tests.ringwriter import Missed, Reboot, RegionWriter, write_region
 
 
 def marker(text: str, pid: int = 7, ip: int = 0) -> bytes:
@@ -126,3 +126,30 @@ def test_a_filter_knows_the_functions_of_modules(tmp_path: Path) -> None:
     for unknown in ("0xzz", "0x" + "f" * 20, "12z", "nothing"):
         with pytest.raises(rbdump.RbdumpError, match=f"no function {unknown} is known"):
             written(trace, filter=f"ip.function == {unknown}")
+    with pytest.raises(rbdump.RbdumpError, match="no function before_all is known"):
+        written(rbdump.open(str(path)), filter="ip.function == before_all")
+    with pytest.raises(rbdump.RbdumpError, match="no function 0x1000 is known"):
+        written(trace, filter="ip.function == 0x1000")
+
+
+def test_what_lies_behind_the_commit_is_introduced(tmp_path: Path) -> None:
+    writer = RegionWriter([[(10**9 + n, marker(f"{n}")) for n in range(5)]])
+    (index,) = writer.order(0)
+    writer.poke_commit(0, index, writer.rings[0].subbufs[index].commit * 3 // 5)
+    assert [line[-1] for line in written(opened(tmp_path, writer.region()))] == ["0", "1", "2"]
+    trace = opened(tmp_path, writer.region(), uncommitted=True)
+    lines = written(trace)
+    assert [line[-1] for line in lines if line[0] != "#"] == ["0", "1", "2", "3", "4"]
+    assert lines[0] == "# rbdump: boot=0 (the last one)"
+    assert lines[4].startswith("# rbdump: behind the last commit: ")
+    assert [event.state for event in trace.events()] == [None, None, None, "uncommitted", "uncommitted"]
+
+
+def test_a_switch_names_the_next_task(tmp_path: Path) -> None:
+    switch = struct.pack("<HBBiIIIBBBB", 2, 0, 0, 7, 7, 9, 0, 120, 1, 120, 1) + bytes(4)
+    (tmp_path / "saved_cmdlines").write_text("9 worker\n")
+    path = tmp_path / "region.bin"
+    path.write_bytes(write_region([[(10**9, switch), (10**9 + 1, marker("x", pid=9))]]))
+    for tracefs, name in (((), "<...>"), (tmp_path, "worker")):
+        line = next(line for line in rbdump.open(path, tracefs=tracefs).lines() if "==>" in line)
+        assert line.endswith(f"      7:120:S ==> [000]       9:120:S {name}")

@@ -88,6 +88,7 @@ def test_why_an_id_is_unknown() -> None:
     assert "nothing was given" in Catalog([own]).why_unknown(300)
     both = Catalog([source("copy.tar", ("a", "b", 25), ("a", "c", 30)), own])
     assert "module" in both.why_unknown(31)
+    assert both.why_unknown(30) == both.why_unknown(21) == "copy.tar does not list it"
     assert both.why_unknown(27) == "copy.tar does not list it"
     assert "too short" in both.why_unknown(0)
     assert "ftrace's own" in Catalog([own], 22).why_unknown(21)

@@ -116,6 +116,17 @@ def test_user_memory_is_in_the_formats_of_kernels_that_copy_it(order: str) -> No
     assert '{ 0x8000, "O_LARGEFILE" }' in text_of(formats, "sys_enter_openat")
 
 
+def test_the_types_tell_where_the_arguments_are() -> None:
+    out = EventWriter()
+    out.syscall("sys_read", [("unsigned int", "fd")], "__x64_sys_read")
+    types = out.types()
+    types.struct("syscall_trace_enter", 32, [("args", types.int("unsigned long", 8), 24)])
+    image = out.build()
+    formats = read_formats(image, Btf(types.build()), image.machine)
+    assert "\tfield:unsigned int fd;\toffset:24;" in text_of(formats, "sys_enter_read")
+    assert "\tfield:unsigned int fd;\toffset:16;" in text_of(formats_of(out), "sys_enter_read")
+
+
 def test_older_kernels_copy_nothing() -> None:
     out = EventWriter()
     out.syscall("sys_write", [("int", "fd"), ("const char *", "buf"), ("size_t", "count")], "__x64_sys_write")
