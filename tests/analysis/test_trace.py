@@ -142,7 +142,7 @@ def test_what_lies_behind_the_commit_is_introduced(tmp_path: Path) -> None:
     assert [line[-1] for line in lines if line[0] != "#"] == ["0", "1", "2", "3", "4"]
     assert lines[0] == "# rbdump: boot=0 (the last one)"
     assert lines[4].startswith("# rbdump: behind the last commit: ")
-    assert [event.state for event in trace.events()] == [None, None, None, "uncommitted", "uncommitted"]
+    assert [event.state for event in trace.events()] == ["live"] * 3 + ["uncommitted"] * 2
 
 
 def test_a_switch_names_the_next_task(tmp_path: Path) -> None:
