@@ -15,10 +15,12 @@ from rbdump.events.tracefs import load_tracefs
 from tests.analysis.oopses import KERNEL, OTHER, SLIDE, name_of
 from tests.conftest import Run
 from tests.eventwriter import EventWriter, FakeImage
+from tests.kowriter import KoWriter
 from tests.ringwriter import Item, write_region
 from tests.symbols.codewriter import BASE, write_vmlinux
 
-STACK, BPUTS = 4, 15
+FUNCTION, STACK, BPUTS = 1, 4, 15
+MODULE = 0xFFFF_FFFF_C060_0000
 TOY = 21
 """The first id behind __TRACE_LAST_TYPE of the writer."""
 
@@ -129,3 +131,40 @@ def test_the_best_of_many_is_the_one_whose_code_the_addresses_are_in(run: Run, f
         ("right", "202/202", str(tmp_path / "vmlinux")),
         ("wrong", rows[1][2], str(tmp_path / "other")),
     ]
+
+
+@pytest.fixture(scope="module")
+def with_module(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A region whose scratch names the module `toy`, whose function and event it holds, and `modules/toy.ko`."""
+    path = tmp_path_factory.mktemp("modules")
+    out = EventWriter(base=MODULE)
+    out.event("own", "own_event", [("int", "n", 4, 4, True, 0)], '"n=%d", REC->n')
+    module = KoWriter(out, {"name": "toy", "vermagic": "6.12.0-test SMP "}, functions=[("toy_open", ".text", 16)])
+    (path / "modules").mkdir()
+    (path / "modules" / "toy.ko").write_bytes(module.build())
+    sites = [site + SLIDE for site in KERNEL.call_sites[::9]]
+    items: list[Item] = [
+        (10 + n, record(FUNCTION, struct.pack("<QQ", MODULE + 20, site))) for n, site in enumerate(sites)
+    ]
+    items.append((1000, record(TOY + 1, struct.pack("<i", 5))))
+    region = write_region([items], text_addr=BASE + SLIDE, modules=[("toy", MODULE)], nr_subbufs=16)
+    (path / "region.bin").write_bytes(region)
+    return path
+
+
+def test_modules_give_names_and_events(folder: Path, with_module: Path) -> None:
+    region, image = with_module / "region.bin", folder / "vmlinux"
+    bare = rbdump.open(region, vmlinux=image, cache=False)
+    assert bodies(bare)[-2:] == [f"{MODULE + 20:#x} <-{function_of(1809)}", f"id={TOY + 1} (no format) raw=05000000"]
+    assert "modules-unresolved" in [finding.code for finding in bare.findings]
+    trace = rbdump.open(region, vmlinux=image, modules=with_module / "modules", cache=False)
+    assert bodies(trace)[-2:] == [f"toy_open <-{function_of(1809)}", "own_event: n=5"]
+    assert [finding.code for finding in trace.findings] == ["image-verified", "module-ids-inferred"]
+
+
+def test_a_text_gets_the_names_of_modules(run: Run, folder: Path, with_module: Path) -> None:
+    text = run("parse", with_module / "region.bin").stdout
+    assert f"# rbdump: module=toy addr={MODULE:#x}\n".encode() in text
+    done = run("resolve", "--vmlinux", folder / "vmlinux", "--modules", with_module / "modules", stdin=text)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.count(b": toy_open+0x4/0xff0 [toy] <-function_") == 202
