@@ -7,9 +7,11 @@ import struct
 from dataclasses import dataclass, field
 
 from rbdump.abi import Abi
+from tests.dwarfwriter import sleb
 from tests.kowriter import PROGBITS, SectionSpec, elf_file
 
 NAME, SIZE, TYPE, PLACE, VALUE, UPPER, BITS, BIT_PLACE = 0x03, 0x0B, 0x49, 0x38, 0x1C, 0x2F, 0x0D, 0x6B
+OLD_BIT_PLACE, COUNT = 0x0C, 0x37
 STRING, STRP, DATA1, DATA2, SDATA, REF4 = 0x08, 0x0E, 0x0B, 0x05, 0x0D, 0x13
 # code: (tag, children, attributes)
 ABBREVS: dict[int, tuple[int, bool, list[tuple[int, int]]]] = {
@@ -28,6 +30,13 @@ ABBREVS: dict[int, tuple[int, bool, list[tuple[int, int]]]] = {
     13: (0x21, False, [(UPPER, DATA1)]),
     14: (0x04, True, [(SIZE, DATA1)]),
     15: (0x11, True, [(NAME, STRING)]),
+    16: (
+        0x0D,
+        False,
+        [(NAME, STRING), (TYPE, REF4), (SIZE, DATA1), (BITS, DATA1), (OLD_BIT_PLACE, DATA1), (PLACE, DATA1)],
+    ),
+    17: (0x21, False, [(COUNT, DATA1)]),
+    18: (0x21, False, []),
 }
 
 
@@ -75,7 +84,7 @@ def dwarf_file(abi: Abi, units: list[Unit]) -> bytes:
                 elif form == DATA2:
                     body += struct.pack(f"{endian}H", int(value))
                 elif form == SDATA:
-                    body += bytes([int(value) & 0x7F])
+                    body += sleb(int(value))
                 else:
                     body += struct.pack(f"{endian}I", offsets[int(value)])
         head = struct.pack(f"{endian}HIB", 4, 0, abi.long_size)

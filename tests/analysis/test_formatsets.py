@@ -280,7 +280,14 @@ def test_command(run: Run, copies: Path) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [(), ("region",), ("--best-of", "."), ("--best-of", ".", "--vmlinux", "x", "r"), ("--vmlinux", "x", "region")],
+    [
+        (),
+        ("region",),
+        ("--best-of", "."),
+        ("--best-of", ".", "--vmlinux", "x", "r"),
+        ("--vmlinux", "x", "region"),
+        ("--best-of", ".", "-o", "x", "r"),
+    ],
 )
 def test_command_line_errors(run: Run, arguments: tuple[str, ...]) -> None:
     done = run("formats", *arguments)

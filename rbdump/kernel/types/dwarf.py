@@ -127,9 +127,6 @@ class Dwarf:
         while position + SMALLEST <= len(data) and len(starts) < MAX_UNITS:
             starts.append(position)
             (length,) = struct.unpack_from(f"{endian}I", data, position)
-            if length == 0xFFFFFFFF:
-                (length,) = struct.unpack_from(f"{endian}Q", data, position + 4)
-                length += 8
             position += length + 4
         if not starts:
             return []
