@@ -62,6 +62,13 @@ class Unit:
 
 def dwarf_file(abi: Abi, units: list[Unit]) -> bytes:
     """An ELF executable with the debug sections of these units."""
+    sections: list[SectionSpec] = [("", 0, 0, b"", 0, 0, 0)]
+    sections += [(name, PROGBITS, 0, data, 0, 0, 1) for name, data in type_sections(abi, units).items()]
+    return elf_file(abi, 62, sections, kind=2)
+
+
+def type_sections(abi: Abi, units: list[Unit]) -> dict[str, bytes]:
+    """The debug sections of these units."""
     endian = abi.endian
     strings = bytearray(b"\0")
     info = b""
@@ -95,11 +102,4 @@ def dwarf_file(abi: Abi, units: list[Unit]) -> bytes:
         for attribute, form in attributes:
             abbrevs += bytes([attribute, form])
         abbrevs += b"\0\0"
-    sections: list[SectionSpec] = [("", 0, 0, b"", 0, 0, 0)]
-    for name, data in (
-        (".debug_info", info),
-        (".debug_abbrev", abbrevs + b"\0"),
-        (".debug_str", bytes(strings)),
-    ):
-        sections.append((name, PROGBITS, 0, data, 0, 0, 1))
-    return elf_file(abi, 62, sections, kind=2)
+    return {".debug_info": info, ".debug_abbrev": abbrevs + b"\0", ".debug_str": bytes(strings)}

@@ -15,9 +15,11 @@ from rbdump.events.tracefs import load_tracefs
 from tests.analysis.oopses import KERNEL, OTHER, SLIDE, name_of
 from tests.conftest import Run
 from tests.eventwriter import EventWriter, FakeImage
+from tests.kernel.types.test_dwarf import described
 from tests.kowriter import KoWriter
 from tests.ringwriter import Item, write_region
 from tests.symbols.codewriter import BASE, write_vmlinux
+from tests.typeswriter import type_sections
 
 FUNCTION, STACK, BPUTS = 1, 4, 15
 MODULE = 0xFFFF_FFFF_C060_0000
@@ -25,11 +27,16 @@ TOY = 21
 """The first id behind __TRACE_LAST_TYPE of the writer."""
 
 
-def events(*, btf: bool = True) -> tuple[FakeImage, int]:
+def event_writer() -> tuple[EventWriter, int]:
     """An event and a string of trace_puts(), with its address."""
     out = EventWriter(base=BASE + 0x30_0000)
     out.event("toy", "toy_open", [("int", "fd", 4, 4, True, 0)], '"fd=%d", REC->fd')
-    addr = out.printk("a constant\n", "__trace_bprintk_fmt")
+    return out, out.printk("a constant\n", "__trace_bprintk_fmt")
+
+
+def events(*, btf: bool = True) -> tuple[FakeImage, int]:
+    """The memory of these, and the address of the string."""
+    out, addr = event_writer()
     return out.build(btf=btf), addr
 
 
@@ -85,6 +92,16 @@ def test_an_image_without_types_gives_the_rest(folder: Path) -> None:
     found = {finding.code: finding for finding in trace.findings}
     assert found.keys() == {"image-without-formats", "image-verified", "unknown-event"}
     assert "neither BTF nor DWARF" in found["image-without-formats"].message
+
+
+def test_an_image_without_btf_gives_formats_by_its_dwarf(folder: Path, tmp_path: Path) -> None:
+    out = event_writer()[0]
+    built = out.build(btf=False)
+    debug = type_sections(built.abi, [described(out)])
+    (tmp_path / "vmlinux").write_bytes(write_vmlinux(KERNEL, debug, built))
+    trace = rbdump.open(folder / "region.bin", vmlinux=tmp_path / "vmlinux", cache=False)
+    assert bodies(trace)[:2] == ["toy_open: fd=-3", f"{function_of(0)}: a constant"]
+    assert [finding.code for finding in trace.findings] == ["image-verified"]
 
 
 def test_the_image_of_another_kernel_is_refused(folder: Path) -> None:
