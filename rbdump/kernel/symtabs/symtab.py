@@ -31,12 +31,6 @@ __all__ = ["symtab_symbols"]
 _STT_OBJECT = 1
 _STB_LOCAL, _STB_WEAK = 0, 2
 _SHN_ABS = 0xFFF1
-_LETTER_BY_NAME = (
-    (re.compile(r"\.s?bss(?![a-zA-Z_])"), "b"),
-    (re.compile(r"\.s?data(?![a-zA-Z_])"), "d"),
-    (re.compile(r"\.rodata(?![a-zA-Z_])"), "r"),
-    (re.compile(r"\.text(?![a-zA-Z_])"), "t"),
-)
 _IGNORED = re.compile(
     rb"\$|\.L|__efistub_|__pi_(?:\$|\.L|__kcfi_typeid_)|__kvm_nvhe_(?:\$|\.L|__kcfi_typeid_)"
     rb"|__[0-9A-Za-z]*Thunk_|__kcfi_typeid_|__crc_|__kstrtab|L0\Z|_SDA2?_BASE_\Z"
@@ -92,10 +86,7 @@ def _letters(
 
 
 def _section_letter(section: Section) -> str:
-    """A section that is named as usual counts by its name, any other by its flags, as nm does it."""
-    for pattern, letter in _LETTER_BY_NAME:
-        if pattern.match(section.name):
-            return letter
+    """By its flags, as nm does it: a .rodata that can be written, as that of x86, holds ``d``."""
     if section.flags & SHF_EXECINSTR:
         return "t"
     if not section.flags & SHF_ALLOC:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which symbols of .symtab kallsyms lists, and the letters that nm gives them."""
+"""Which symbols of .symtab kallsyms lists, and the letters that nm (binutils 2.40) gives them."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ SYMBOLS = [  # name, section, type, binding, the letter or None if it is left ou
     ("_text", ".text", NOTYPE, GLOBAL, "T"),
     ("local_function", ".text", FUNC, LOCAL, "t"),
     ("weak_function", ".text", FUNC, WEAK, "W"),
-    ("in_data", ".data..ro_after_init", OBJECT, LOCAL, "d"),
-    ("in_bss", ".bss..page_aligned", OBJECT, GLOBAL, "B"),
-    ("in_rodata", ".rodata.str1.1", OBJECT, GLOBAL, "R"),
+    ("in_data", ".data..ro_after_init", OBJECT, LOCAL, "r"),
+    ("in_bss", ".bss..page_aligned", OBJECT, GLOBAL, "D"),
+    ("in_rodata", ".rodata.str1.1", OBJECT, GLOBAL, "D"),
     ("read_only", ".data_own", OBJECT, GLOBAL, "R"),
     ("in_code", "odd.code", FUNC, GLOBAL, "T"),
     ("in_odd_bss", "odd.bss", OBJECT, LOCAL, "b"),
