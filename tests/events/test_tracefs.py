@@ -158,6 +158,21 @@ def test_two_copies_in_one_archive_are_said(tmp_path: Path) -> None:
     assert [f.code for f in tracefs.findings] == ["tracefs-several"]
 
 
+@pytest.mark.parametrize(
+    ("name", "data", "code"),
+    [
+        ("events/header_page", b"\tfield: u64 timestamp;\toffset:0;\tsize:8;\tsigned:0;\n", "tracefs-broken-header"),
+        ("events/irq/irq_entry/format", b"", "tracefs-empty-format"),
+        ("events/irq/irq_entry/format", b"name: irq_entry\n", "tracefs-broken-format"),
+    ],
+)
+def test_what_is_wrong_with_one_file_is_said(tmp_path: Path, name: str, data: bytes, code: str) -> None:
+    tracefs = load_tracefs(folder_of(tmp_path, FILES | {name: data}))
+    assert [finding.code for finding in tracefs.findings] == [code]
+    assert tracefs.long_size == (None if code == "tracefs-broken-header" else 4)
+    assert sorted(tracefs.formats) == [1, 300]
+
+
 def test_an_archive_of_mounted_tracefs_has_only_empty_files(tmp_path: Path) -> None:
     path = write(tmp_path, tar_of(dict.fromkeys(FILES, b"")))
     with pytest.raises(SourceError, match="do `cp --parents events/header_"):

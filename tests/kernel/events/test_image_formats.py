@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from rbdump.abi import Abi
 from rbdump.errors import SourceError
 from rbdump.kernel.cache import ImageCache
 from rbdump.kernel.events.formats import CACHE_NAME, ImageFormats, image_formats, read_formats
@@ -19,6 +20,7 @@ from rbdump.kernel.types.imagetypes import image_types
 from rbdump.kernel.types.inferred import InferredTypes
 from tests.conftest import SHARED
 from tests.eventwriter import EventWriter, FakeImage
+from tests.kernel.types.test_inferred import kernel
 
 KERNELS = [
     ("6.12.43-amd64", "6.12.43/sched", 1546, 1548),
@@ -108,9 +110,18 @@ def test_an_image_without_types_that_shows_too_little_says_what_would_help(tmp_p
         image_types(cached_image(tmp_path, btf=False))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("kernel", "count"), [(row[0], row[2]) for row in KERNELS[1:]])
-def test_tables_show_what_btf_says(kernel: str, count: int) -> None:
-    image = load_shared(kernel)
+def test_what_was_inferred_without_types_is_said(tmp_path: Path) -> None:
+    built = kernel(Abi("little", 8)).build(btf=False)
+    image = CachedImage(built.memory, built.symbols, None, built.abi, built.machine)
+    image.cache = ImageCache("0" * 64, root=tmp_path)
+    formats = image_formats(image)  # type: ignore[arg-type]
+    assert [finding.code for finding in formats.findings] == ["layouts-inferred"]
+    assert image_formats(image) == formats  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("name", "count"), [(row[0], row[2]) for row in KERNELS[1:]])
+def test_tables_show_what_btf_says(name: str, count: int) -> None:
+    image = load_shared(name)
     shown = read_formats(image, InferredTypes(image), image.machine)
     described = read_formats(image, image_types(image), image.machine)
     assert len(shown.events) == count
