@@ -9,6 +9,7 @@ from typing import Any
 from rbdump.events.printfmt import PrintFmt, compile_print_fmt
 from rbdump.events.printfmt.plan import SpanMemo, choose_segments, span_of
 from tests.events.printfmt.rendering import ALL, Event
+from tests.events.records import Rec, pack
 
 TEXT = (
     '"comm=%s pid=%d prio=%03d state=%s%s ptr=%p size=%lu who=%s {%%}", REC->comm, REC->pid, REC->prio, '
@@ -100,3 +101,14 @@ def test_constant_lines_and_no_rows() -> None:
     event = Event('"100%% \\"done\\" {x}\\n"', {})
     assert event.render([{}, {}]) == ['100% "done" {x}\n'] * 2
     assert Event('"%d", REC->a', {"int a": 0}).render([]) == []
+
+
+def test_what_the_common_flags_tell_is_remembered_with_them() -> None:
+    text = '"irq=%d vec=%s", __event_in_irq(), __print_symbolic(REC->vec, { 1, "TIMER" })'
+    event = Event(text, {"u32 vec": 1})
+    flags = [0x08 * (n % 3) for n in range(3000)]
+    entries, memory = pack([Rec(100, 1, event.pack({"u32 vec": 1}), flags=flag) for flag in flags])
+    render = compile_print_fmt(event.format, event.facts())
+    expected = [f"ev: irq={flag} vec=TIMER\n" for flag in flags]
+    assert render(entries.rows(memory)) == render(entries.rows(memory)) == expected
+    assert "memo" in render.__source__
