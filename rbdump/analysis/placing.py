@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rbdump.abi import Abi
-from rbdump.errors import UsageError, WrongImageError
+from rbdump.errors import WrongImageError
 from rbdump.findings import Finding
 from rbdump.kernel.events.modules import LoadedModules, check_folder, load_modules
 from rbdump.kernel.image import KernelImage, load_image
@@ -126,8 +126,6 @@ class Placer:
         lines: bool = False,
     ) -> None:
         """``lines`` reads the DWARF of the images as well. Raises SourceError if a source cannot be used."""
-        if not vmlinux and kallsyms is None:
-            raise UsageError("nothing to take names from; give --vmlinux IMAGE or --kallsyms FILE")
         if modules is not None:
             check_folder(modules)
         self._modules = modules

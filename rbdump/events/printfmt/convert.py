@@ -70,7 +70,7 @@ def _character(value: int) -> str:
 
 def sized(conversion: Conversion, long_size: int) -> CType:
     """The C type that an integer conversion takes."""
-    size = {"hh": 1, "h": 2, "": 4, "ll": 8, "L": 8, "q": 8}.get(conversion.length, long_size)
+    size = {"hh": 1, "h": 2, "": 4, "ll": 8, "L": 8}.get(conversion.length, long_size)
     return CType("int", size, conversion.letter in "di")
 
 

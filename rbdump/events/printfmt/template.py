@@ -29,7 +29,7 @@ class Conversion:
 
 _CONVERSION = re.compile(
     r"%(?P<flags>[-+ #0]*)(?P<width>[0-9]{1,9}|\*)?(?:\.(?P<precision>[0-9]{1,9}|\*)?)?"
-    r"(?P<length>hh|h|ll|l|L|z|Z|t|q)?(?P<letter>[a-zA-Z%])"
+    r"(?P<length>hh|h|ll|l|L|z|t)?(?P<letter>[a-zA-Z%])"
 )
 _EXTENSION = re.compile(r"[A-Za-z0-9]*")
 _EXTENSIONS = {
