@@ -95,8 +95,6 @@ class Input:
     name: str
     """The path as the user gave it; ``-`` is standard input."""
     findings: list[Finding] = field(default_factory=list)
-    compression: str | None = None
-    """``gzip``, ``xz``, ``zstd``; None for plain input."""
 
 
 def map_file(file: BinaryIO, access: int = mmap.ACCESS_READ) -> npt.NDArray[np.uint8]:
@@ -157,7 +155,7 @@ def _load(
         if not size:
             reason = findings[0].message if findings else f"the {kind} stream holds no bytes"
             raise error(f"{name}: {reason}")
-        return Input(map_file(out), path, findings, kind)
+        return Input(map_file(out), path, findings)
 
 
 def load_input(

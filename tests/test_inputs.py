@@ -5,6 +5,7 @@ import gzip
 import io
 import lzma
 import os
+import struct
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -37,7 +38,6 @@ def write(folder: Path, data: bytes, name: str = "region.bin") -> str:
 def test_plain_file_is_mapped_read_only(tmp_path: Path) -> None:
     source = load_input(write(tmp_path, PAYLOAD))
     assert source.data.tobytes() == PAYLOAD
-    assert source.compression is None
     with pytest.raises(ValueError, match="read-only"):
         source.data[0] = 1
 
@@ -46,7 +46,6 @@ def test_plain_file_is_mapped_read_only(tmp_path: Path) -> None:
 def test_compressed_input_is_known_by_its_first_bytes(tmp_path: Path, kind: str) -> None:
     source = load_input(write(tmp_path, COMPRESSORS[kind](PAYLOAD)))
     assert source.data.tobytes() == PAYLOAD
-    assert source.compression == kind
     assert source.findings == []
     assert not source.data.flags.writeable
 
@@ -186,6 +185,9 @@ def test_an_endless_device_ends() -> None:
         load_input("/dev/zero", limit=3_000_000)
 
 
+TAKE_OUT = "take the region out of it first, with crash --zero_excluded: rd -p -r region.bin ADDRESS BYTES"
+
+
 def test_pipe_by_name() -> None:
     reader, writer = os.pipe()
     os.write(writer, b"piped bytes")
@@ -205,11 +207,7 @@ def test_pipe_by_name() -> None:
         (b"\x7fELF\x02\x01" + bytes(10) + b"\x02\x00", "an ELF program (a vmlinux?)"),
         (b"\x17\x08\x44tracing6\0", "a trace.dat file of trace-cmd"),
         (b"\x1f\x8b\x08", "gzip"),
-        (
-            b"KDUMP   ",
-            "a compressed kdump (makedumpfile): "
-            "take the region out of it first, with crash --zero_excluded: rd -p -r region.bin ADDRESS BYTES",
-        ),
+        (b"KDUMP   ", f"a compressed kdump (makedumpfile): {TAKE_OUT}"),
         (b"BZh91AY&SY", "bzip2 (decompress it first)"),
         (b"\x04\x22\x4d\x18", "lz4 (decompress it first)"),
         (b"\x02\x21\x4c\x18", "lz4 (decompress it first)"),
@@ -220,6 +218,19 @@ def test_pipe_by_name() -> None:
         (b"7z\xbc\xaf\x27\x1c", "a 7z archive (unpack it first)"),
         (b"\0" * 257 + b"ustar", "a tar archive"),
         (b"MZ" + bytes(0x200) + b"HdrS", "an x86 kernel image (bzImage)"),
+        (b"PERFILE2h\0\0\0", "a perf.data file"),
+        (b"makedumpfile\0", f"a flattened kdump (makedumpfile -F): {TAKE_OUT}"),
+        (struct.pack("<II", 0x4C694D45, 1), "a LiME memory dump"),
+        (b"QFI\xfb\0\0\0\3", "a qcow2 disk image"),
+        (struct.pack("<I", 0x43474244), "a ramoops (pstore) zone"),  # PERSISTENT_RAM_SIG
+        (struct.pack(">I", 0x43474244), "a big-endian ramoops (pstore) zone"),
+        (lzma.compress(b""), "xz"),
+        (zstd.compress(b""), "zstd"),
+        (bytes(56) + struct.pack("<I", 0x644D5241), "an arm64 kernel image"),  # ARM64_IMAGE_MAGIC
+        (bytes(36) + struct.pack("<I", 0x016F2818), "an arm kernel image (zImage)"),
+        (b"MZ\0\0", "an EFI program"),
+        (struct.pack("<HB", 0xEB9F, 1), "BTF type data"),
+        (struct.pack(">HB", 0xEB9F, 1), "BTF type data"),
         (b"\0" * 5000, "all zero bytes"),
         (b"\xff" * 5000, "all 0xff bytes"),
         (b"\0" * 4999 + b"\1", "binary data of an unknown kind"),
