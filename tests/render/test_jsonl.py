@@ -30,7 +30,8 @@ EVENT = format_text(
     ("u32 two[2]", 48, 8, 0),
 ).replace('""', '"comm=%s", REC->comm')
 STRINGS = format_text("strings", 302, ("__data_loc char[][3] argv", 8, 12, 1))
-EVENTS = [("test", EVENT), ("test", format_text("none", 301)), ("test", STRINGS)]
+STRUCTS = format_text("structs", 303, ("struct six one", 8, 6, 0), ("struct three two[2]", 14, 6, 0))
+EVENTS = [("test", EVENT), ("test", format_text("none", 301)), ("test", STRINGS), ("test", STRUCTS)]
 KEYS = ["ts", "cpu", "pid", "comm", "flags", "event", "fields", "text", "offset"]
 
 
@@ -71,6 +72,11 @@ def test_typed_fields() -> None:
         "text": "many: comm=sh",
         "offset": 0,
     }
+
+
+def test_structures_are_lists_of_their_bytes() -> None:
+    (got,) = objects([Rec(303, 1, bytes(range(250, 256)) + bytes(range(6)))])
+    assert got["fields"] == {"one": [250, 251, 252, 253, 254, 255], "two": [0, 1, 2, 3, 4, 5]}
 
 
 def test_an_array_of_strings_is_a_list() -> None:
