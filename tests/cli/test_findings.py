@@ -139,5 +139,12 @@ def test_a_command_that_fails_leaves_the_file_as_it_was(run: Run, region: Path) 
     assert all(json.loads(line)["code"] for line in old.read_text().splitlines())
 
 
+def test_a_full_disk_is_one_sentence(run: Run, region: Path) -> None:
+    region.write_bytes(region.read_bytes()[:-4096])
+    done = run("parse", region, "--findings", "/dev/full")
+    assert done.returncode == ExitStatus.OUTPUT
+    assert done.stderr == b"rbdump: cannot write findings to /dev/full: No space left on device\n"
+
+
 def test_devices_may_be_given(run: Run, region: Path) -> None:
     assert run("parse", region, "--findings", "/dev/null").returncode == ExitStatus.OK

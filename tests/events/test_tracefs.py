@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from rbdump.decompress import zstd
 from rbdump.errors import SourceError
+from rbdump.events import tree
 from rbdump.events.format import FormatError, parse_format
 from rbdump.events.tracefs import (
     load_tracefs,
@@ -368,6 +369,18 @@ def test_every_format_of_the_samples_parses(sample: str) -> None:
     assert tracefs.clock
     assert tracefs.printk_formats
     assert tracefs.header_event is not None
+
+
+def test_more_files_than_tracefs_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = folder_of(tmp_path / "folder", FILES)
+    monkeypatch.setattr(tree, "_MAX_FILES", len(FILES))
+    check_all(folder)
+    check_all(write(tmp_path, tar_of(FILES)))
+    monkeypatch.setattr(tree, "_MAX_FILES", len(FILES) - 1)
+    with pytest.raises(SourceError, match=f"holds more than {len(FILES) - 1} files; name the folder"):
+        load_tracefs(folder)
+    (finding,) = load_tracefs(write(tmp_path, tar_of(FILES))).findings
+    assert f"lies behind {len(FILES) - 1} members, and no more are read" in finding.message
 
 
 def test_a_size_without_digits_is_no_size(tmp_path: Path) -> None:

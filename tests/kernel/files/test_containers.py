@@ -24,8 +24,14 @@ def octets(data: bytes) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
 
 def test_plain_images_are_taken_as_they_are() -> None:
     assert unpack(octets(KERNEL), "x").is_elf
-    payload = unpack(octets(IMAGE), "x")
-    assert (payload.is_elf, payload.machine) == (False, "aarch64")
+    for head, machine in (
+        (bytes(56) + b"ARM\x64", "aarch64"),
+        (bytes(56) + b"RSC\x05", "riscv"),
+        (bytes(48) + b"RISCV\0\0\0", "riscv"),
+        (b"MZ" + bytes(54) + b"\xcd\x23\x82\x81", "loongarch"),
+    ):
+        payload = unpack(octets(head + bytes(100) + BANNER + bytes(100)), "x")
+        assert (payload.is_elf, payload.machine) == (False, machine)
 
 
 def test_wrappings_in_one_another() -> None:

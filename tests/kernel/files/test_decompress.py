@@ -75,6 +75,13 @@ def test_lz4_matches() -> None:
     assert decompress("lz4", pair, 1000) == b"ab" + b"abababa" + b"vwxyz"
 
 
+def test_lz4_frames_may_follow_one_another() -> None:
+    frame = bytes(lz4_block(b"\x50vwxyz"))
+    assert decompress("lz4", memoryview(frame + frame + struct.pack("<I", 10)), 1000) == b"vwxyzvwxyz"
+    with pytest.raises(PayloadError, match="ends early, 0 bytes"):
+        decompress("lz4", memoryview(frame[:6]), 1000)
+
+
 @pytest.mark.parametrize(
     "block",
     [b"\x10a\x02\x00\x50vwxyz", b"\x10a\x00\x00\x50vwxyz", b"\xf0\xffabc", b"\x10a\x01"],
