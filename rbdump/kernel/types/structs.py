@@ -77,18 +77,17 @@ class StructReader:
         """An integer or pointer member of the structure whose bytes are ``data``."""
         found = self.layout.members[member]
         if found.bits:
-            return self._bit_field(data, found, signed)
+            return self._bit_field(data, found)
         size = found.size or self._memory.abi.long_size
         return int.from_bytes(data[found.offset : found.offset + size], self._order, signed=signed)
 
-    def _bit_field(self, data: bytes, member: Member, signed: bool) -> int:
-        """A bit field; on big endian machines bits are counted from the most significant one."""
+    def _bit_field(self, data: bytes, member: Member) -> int:
+        """An unsigned bit field; on big endian machines bits are counted from the most significant one."""
         first, last = member.bit_offset // 8, (member.bit_offset + member.bits + 7) // 8
         word = int.from_bytes(data[first:last], self._order)
         skip = member.bit_offset - 8 * first
         shift = skip if self._order == "little" else 8 * (last - first) - skip - member.bits
-        value = word >> shift & ((1 << member.bits) - 1)
-        return value - (1 << member.bits) if signed and value >> (member.bits - 1) else value
+        return word >> shift & ((1 << member.bits) - 1)
 
 
 def pointer_table(memory: Memory, start: str, stop: str) -> list[int] | None:
