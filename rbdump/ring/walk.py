@@ -30,7 +30,6 @@ Stamps = npt.NDArray[np.uint64]
 
 PADDING = 29
 TIME_EXTEND = 30
-TIME_STAMP = 31
 DELTA_BITS = np.uint64(27)
 HIGH_BITS = np.uint64(0xF800_0000_0000_0000)
 """Bits that a 59-bit absolute time stamp does not hold."""
