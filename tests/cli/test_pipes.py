@@ -7,6 +7,7 @@ import gzip
 import json
 import lzma
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -335,3 +336,18 @@ def test_no_room_even_for_numpy_is_one_sentence(raw: Path, tmp_path: Path, jobs:
     )
     said = b"rbdump: there is not enough memory for what these inputs ask for\n"
     assert (done.returncode, done.stderr) == (ExitStatus.INPUT, said)
+
+
+def test_ctrl_c_ends_it_by_the_signal(samples: Path) -> None:
+    words = command("resolve", "--kallsyms", samples / "armhf-6.12.107-sched" / "kallsyms.xz")
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(words, **pipes) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(b"it runs\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == b"it runs\n"
+        process.send_signal(signal.SIGINT)
+        rest = process.communicate(timeout=60)
+    assert (process.returncode, rest) == (-signal.SIGINT, (b"", b""))
+    assert ExitStatus.INTERRUPTED == 128 + signal.SIGINT
