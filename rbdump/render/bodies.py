@@ -225,7 +225,7 @@ class Bodies:
             case "bputs":
                 return prints.bputs_renderer(fmt, self._stale)
             case "raw_data":
-                return prints.raw_data_renderer(fmt, facts)
+                return prints.raw_data_renderer(fmt)
             case "context_switch" | "wakeup":
                 return switches.switch_renderer(fmt, self._comm_of)
             case "hwlat":

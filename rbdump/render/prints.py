@@ -79,7 +79,7 @@ def bprint_renderer(fmt: EventFormat, facts: Facts) -> Renderer:
     return render
 
 
-def raw_data_renderer(fmt: EventFormat, facts: Facts) -> Renderer:
+def raw_data_renderer(fmt: EventFormat) -> Renderer:
     """Renders ``ftrace:raw_data``: bytes written into trace_marker_raw, and the padding of the record behind them."""
     number, buf = field_named(fmt, "id"), field_named(fmt, "buf")
 
