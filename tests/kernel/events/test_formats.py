@@ -111,6 +111,13 @@ def test_an_event_that_cannot_be_read_ends_the_ids() -> None:
     assert "event 1 of 4" in formats.findings[0].message
 
 
+def test_ids_end_where_16_bits_do() -> None:
+    out = EventWriter(last_type=65534)
+    for name in ("one", "two", "three"):
+        out.event("x", name)
+    assert [(event.name, event.id) for event in formats_of(out.build()).events] == [("one", 65534), ("two", 65535)]
+
+
 def test_fields_that_a_function_defines_are_said_to_be_missing() -> None:
     out = EventWriter()
     more = out.event_class("odd", [("int", "a", 4, 4, True, 0)], more=True)
