@@ -86,6 +86,15 @@ def test_strings_of_tracefs_come_before_those_of_the_image(folder: Path, tmp_pat
     assert bodies(trace)[1] == f"{function_of(0)}: of tracefs"
 
 
+def test_a_list_of_symbols_comes_before_those_of_the_image(folder: Path, tmp_path: Path) -> None:
+    symbols = KERNEL.symbols
+    rows = zip(symbols.addrs.tolist(), symbols.types.tolist(), symbols.names, strict=True)
+    lines = [f"{addr + SLIDE:x} {chr(kind)} {name.replace('function', 'listed')}\n" for addr, kind, name in rows]
+    (tmp_path / "kallsyms").write_text("".join(lines))
+    trace = rbdump.open(folder / "region.bin", vmlinux=folder / "vmlinux", kallsyms=tmp_path / "kallsyms", cache=False)
+    assert bodies(trace)[:2] == ["toy_open: fd=-3", f"{function_of(0).replace('function', 'listed')}: a constant"]
+
+
 def test_an_image_without_types_gives_the_rest(folder: Path) -> None:
     trace = rbdump.open(folder / "region.bin", vmlinux=folder / "bare", cache=False)
     assert bodies(trace)[:2] == [f"id={TOY} (no format) raw=fdffffff", f"{function_of(0)}: a constant"]
