@@ -66,6 +66,12 @@ def test_arguments_are_spelled_by_the_prototype() -> None:
     assert asked == ["vfs_read"]
 
 
+def test_an_argument_whose_type_is_not_known_is_a_number_all_the_same() -> None:
+    proto = FunctionProto("vfs_read", (Parameter("", "", "", 0, False), Parameter("", "ptr", "", 0, False)))
+    got = render([with_arguments(11, 12, 0, 0, 0, 0)], style=NEW, numbering=21, prototypes=lambda: lambda name: proto)
+    assert got == ["vfs_read(?0xb, 0xc) <-ksys_read\n"]
+
+
 @pytest.mark.parametrize(
     ("release", "text"),
     [
