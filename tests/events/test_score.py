@@ -154,6 +154,7 @@ def test_many_records_of_one_event_do_not_decide_alone() -> None:
     assert fit.score == pytest.approx(10 / (10 + 5 + 2))
     assert fit.known_score == pytest.approx(10 / (10 + 2))
     assert str(fit) == "test: 0.588 (129 records of 3 events, 25 of unknown events)"
+    assert str(score(RIGHT, RECORDS)) == "test: 1.000 (129 records of 3 events)"
 
 
 def test_ftrace_events_are_the_same_everywhere_and_not_scored() -> None:

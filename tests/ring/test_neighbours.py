@@ -227,4 +227,4 @@ def test_the_other_region_is_named(names: tuple[str, str], run: Run) -> None:
     one, two = map(read, names)
     result = run("info", "-", stdin=one + two)
     assert b"other-regions" in result.stdout + result.stderr
-    assert b"0x200000 (--offset" in result.stdout + result.stderr
+    assert b"at 0x200000 (--offset opens another)" in result.stdout + result.stderr
