@@ -11,7 +11,7 @@ import pytest
 from rbdump.analysis.addrs import parse_addr, resolve_addrs
 from rbdump.analysis.placing import Placer
 from rbdump.kernel.symboldata import Names
-from tests.analysis.oopses import KERNEL, SLIDE, placer
+from tests.analysis.oopses import KERNEL, SLIDE, mark, placer
 from tests.conftest import Run
 from tests.symbols.codewriter import BASE, write_kernel, write_vmlinux
 
@@ -73,6 +73,14 @@ def test_an_address_that_is_taken_as_of_the_link_is_said_to_be(run: Run, images:
     assert b"--text-addr says where it was" in run("resolve", *vmlinux, addr).stderr
     assert run("resolve", *vmlinux, "--text-addr", f"{BASE:#x}", addr).stderr == b""
     assert run("resolve", "--kallsyms", images / "System.map", addr).stderr == b""
+
+
+def test_lines_of_a_kernel_that_was_moved(run: Run, images: Path) -> None:
+    addr = KERNEL.functions[3] + SLIDE
+    resolved = resolve_addrs(placer(images, text_addr=BASE + SLIDE, lines=True), [f"{addr:#x}"], stated=True)
+    assert resolved.texts[0].endswith(" kernel/sched/three.c:70")
+    done = run("resolve", "--vmlinux", images / "vmlinux", "--lines", stdin=mark() + b" => 0x%x\n" % (addr + 5))
+    assert done.stdout.endswith(b" (kernel/sched/three.c:71)\n")
 
 
 def test_a_kernel_that_cannot_move_has_one_address_only(tmp_path: Path) -> None:

@@ -33,6 +33,16 @@ def test_the_text_begins_at_the_first_of_two_symbols(tmp_path: Path) -> None:
         load_image(str(path), cache=False)
 
 
+def test_a_raw_image_begins_where_its_text_does(tmp_path: Path) -> None:
+    base = 0xFFFF_8000_8000_0000
+    symbols = [Symbol(base + 0x30, "T", "_stext") if s.name == "_stext" else s for s in make_symbols(base)]
+    symbols.sort(key=lambda symbol: symbol.addr)
+    raw = bytearray(Kernel(LE64, base, [s for s in symbols if s.name != "_text"]).build().raw())
+    raw[:64] = bytes(56) + b"ARM\x64" + bytes(4)
+    (tmp_path / "Image").write_bytes(raw)
+    assert load_image(str(tmp_path / "Image"), cache=False).text_base == base
+
+
 @pytest.mark.parametrize("named", [True, False])
 def test_btf_behind_what_looks_like_it(tmp_path: Path, named: bool) -> None:
     """Symbols tell where it is; without them its shape does, and numbers that happen to be its magic do not."""
