@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from rbdump.events.printfmt import ata, decoders, integers, nvme, xhci
 from rbdump.events.printfmt import nodes as n
 from rbdump.events.printfmt.context import Context
-from rbdump.events.printfmt.ctype import CType
+from rbdump.events.printfmt.ctype import CType, wrap
 from rbdump.events.printfmt.nodes import UnsupportedPrintFmt
 from rbdump.events.printfmt.usb import ucsi_command, ucsi_recipient, usb_control, usb_speed, usb_state
 from rbdump.events.printfmt.values import Int, Text, Value
@@ -50,7 +50,10 @@ def _same(ev: Context, args: Nodes) -> Value:
 
 def _constant_p(ev: Context, args: Nodes) -> Value:
     """gcc decides it while compiling; for a field the answer is no."""
-    value = ev.value(args[0])
+    try:
+        value = ev.value(args[0])
+    except UnsupportedPrintFmt:
+        return Int(ev.types.int, 0)
     known = isinstance(value, Int | Text) and value.const is not None
     return Int(ev.types.int, int(known))
 
@@ -63,6 +66,16 @@ def _types_compatible(ev: Context, args: Nodes) -> Value:
     a, b = (ev.resolve(arg) if isinstance(arg, n.TypeName) else ev.type_of(ev.value(arg)) for arg in args)
     same = a.kind == b.kind and a.size == b.size and a.signed == b.signed
     return Int(ev.types.int, int(same))
+
+
+def _log2(ev: Context, args: Nodes) -> Value:
+    value = ev.constant(args[0])
+    return Int(ev.types.int, max(value, 1).bit_length() - 1)
+
+
+def _order_base_2(ev: Context, args: Nodes) -> Value:
+    value = ev.constant(args[0])
+    return Int(ev.types.int, (value - 1).bit_length() if value > 1 else 0)
 
 
 def _minimum(op: str) -> Callable[[Context, Nodes], Value]:
@@ -94,6 +107,12 @@ def _words(yes: str, no: str) -> Callable[[Context, Nodes], Value]:
 def _plural(ev: Context, args: Nodes) -> Value:
     one = n.Number(1, ev.types.int)
     return ev.value(n.Cond(n.Binary("==", args[0], one), n.String(""), n.String("s")))
+
+
+def _is_err(ev: Context, args: Nodes) -> Value:
+    value = integers.convert(ev.code, ev.integer(args[0]), ev.types.ulong)
+    limit = Int(ev.types.ulong, wrap(-4095, ev.types.ulong))
+    return integers.binary(ev.code, ">=", value, limit, ev.types)
 
 
 def _ns_to(part: int) -> Callable[[Context, Nodes], Value]:
@@ -197,10 +216,16 @@ HANDLERS: dict[str, Callable[[Context, Nodes], Value]] = {
     "__builtin_expect": _same,
     "likely": _same,
     "unlikely": _same,
+    "ilog2": _log2,
+    "__ilog2_u32": _log2,
+    "__ilog2_u64": _log2,
+    "__order_base_2": _order_base_2,
     "min": _minimum("<"),
     "max": _minimum(">"),
     "min_t": _minimum_as("<"),
     "max_t": _minimum_as(">"),
+    "IS_ERR": _is_err,
+    "IS_ERR_VALUE": _is_err,
     "str_plural": _plural,
     "usb_decode_ctrl": _decoder(usb_control, 5, 2),
     "snd_pcm_direction_name": _words("Capture", "Playback"),

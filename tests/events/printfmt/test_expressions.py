@@ -79,6 +79,8 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
      's = "some"; break; default: s = ""; } s; })', {"int a": 0x20}, "some"),
     ('"%s", ({char *s = "a"; if (REC->a > 1) s = "b"; else { s = "c"; } s; })', {"int a": 1}, "c"),
     ('"%d", __builtin_choose_expr(1, REC->a, REC->nothing)', {"int a": 4}, "4"),
+    ('"%d %d", IS_ERR(REC->p), IS_ERR_VALUE(REC->a)', {"void * p": 2**64 - 12, "int a": 4}, "1 0"),
+    ('"%d", __builtin_constant_p(current) ? 1 : 2', {"int a": 4}, "2"),
     ('"%d", __builtin_constant_p(REC->a) ? 1 : 2', {"int a": 4}, "2"),
     ('"%d", __builtin_types_compatible_p(typeof(REC->a), int)', {"int a": 4}, "1"),
     ('"%d", __builtin_expect(!!(REC->a), 0) ? 5 : 6', {"int a": 0}, "6"),
