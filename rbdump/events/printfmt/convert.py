@@ -11,11 +11,13 @@ from dataclasses import dataclass
 
 from rbdump.events.printfmt import integers, memory, pointers
 from rbdump.events.printfmt import nodes as n
+from rbdump.events.printfmt.builtins import column
 from rbdump.events.printfmt.context import Context
 from rbdump.events.printfmt.ctype import CType, wrap
 from rbdump.events.printfmt.functions import map_ints
 from rbdump.events.printfmt.runtime import WIDTH_LIMIT
 from rbdump.events.printfmt.template import Conversion
+from rbdump.events.printfmt.text import octal
 from rbdump.events.printfmt.values import Int, Text
 
 __all__ = ["Fragment", "convert", "sized"]
@@ -82,8 +84,7 @@ def _integer(
     keep = "-0+ " if to.signed else "-0#" if conversion.letter in "xX" else "-0"
     flags = "".join(sorted(set(conversion.flags) & set(keep)))
     if "#" in conversion.flags and conversion.letter == "o":
-        text = map_ints(ev, value, lambda v: f"0{v:o}" if v else "0", "octal")
-        return finish(ev, text, width, "-" in flags)
+        return _octal(ev, value, width, precision, flags)
     spec, lists = "%", []
     for sign, size in (("", width), (".", precision)):
         if isinstance(size, Int):
@@ -103,6 +104,14 @@ def _integer(
     if value.const is not None:
         value = Int(value.type, None, ev.code.let(f"np.full(len(rows), {wrap(value.const, to)}, {to.dtype})"))
     return Fragment(spec, (*lists, ev.code.items(ev.code.let(integers.array(value)))))
+
+
+def _octal(ev: Context, value: Int, width: Int | int | None, precision: Int | int | None, flags: str) -> Fragment:
+    """``%#o``, which Python begins with ``0o`` and C does not count among the digits of the precision."""
+    sizes = (Int(ev.types.int, size or 0) if not isinstance(size, Int) else size for size in (width, precision))
+    columns = ", ".join(column(ev, part) for part in (value, *sizes))
+    name = ev.code.bind(lambda v, w, p: octal(v, w, p, "-" in flags, "0" in flags), "octal")
+    return Fragment("%s", (ev.code.let(f"[*map({name}, {columns})]", "s"),))
 
 
 def _clip(ev: Context, text: Text, precision: Int | int | None) -> Text:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate, compress
 from typing import Literal
 
-from rbdump.events.printfmt.runtime import BAD_LOC
+from rbdump.events.printfmt.runtime import BAD_LOC, WIDTH_LIMIT
 from rbdump.memo import Memo
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "ip6_compressed",
     "layers",
     "mac",
+    "octal",
     "sockaddr",
     "stacktrace",
     "untrusted",
@@ -136,6 +137,18 @@ def stacktrace(raw: bytes, order: Order, long_size: int, symbols: Mapping[int, s
 def hex_bytes(raw: bytes, separator: str) -> str:
     """``%*ph``: at most 64 bytes."""
     return raw[:64].hex(separator) if separator else raw[:64].hex()
+
+
+def octal(value: int, width: int, precision: int, left: bool, zeroes: bool) -> str:
+    """``%#o``, as number() spells it: a 0 in front of all digits, those of the precision too, but of nothing."""
+    prefix = "0" if value else ""
+    digits = f"{value:o}".rjust(min(max(precision, 0), WIDTH_LIMIT), "0")
+    if left or width < 0:
+        return (prefix + digits).ljust(min(abs(width), WIDTH_LIMIT))
+    width = min(width, WIDTH_LIMIT)
+    if zeroes:
+        digits = digits.rjust(width - len(prefix), "0")
+    return (prefix + digits).rjust(width)
 
 
 def mac(raw: bytes, kind: str) -> str:
