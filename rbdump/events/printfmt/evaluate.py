@@ -237,12 +237,28 @@ class Evaluator(Context):
         first = self.value(node.test)
         test = integers.truth(self.code, first, self.types)
         if test.const is not None:
-            if not test.const:
-                return self.value(node.other)
-            return first if node.then is None else self.value(node.then)
+            if test.const:
+                return self._as_beside(first if node.then is None else self.value(node.then), node.other)
+            return self._as_beside(self.value(node.other), node.then or node.test)
         then = first if node.then is None else self.value(node.then)
         other = self.value(node.other)
         return self.choose(test, then, other)
+
+    def _as_beside(self, value: Value, unused: n.Node | None) -> Value:
+        """What a conditional chose while it was compiled, in the type that it has with the branch it did not choose."""
+        if unused is None or not isinstance(value, Int):
+            return value
+        lines, notes = len(self.code.lines), len(self.notes)
+        try:
+            other = self.value(unused)
+        except UnsupportedPrintFmt:
+            return value
+        finally:
+            self.code.forget(lines)
+            del self.notes[notes:]
+        if not isinstance(other, Int) or "pointer" in (value.type.kind, other.type.kind):
+            return value
+        return integers.convert(self.code, value, common_type(value.type, other.type))
 
     def choose(self, test: Int, then: Value, other: Value) -> Value:
         """``test ? then : other`` for a test that differs from row to row."""

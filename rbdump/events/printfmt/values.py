@@ -73,6 +73,12 @@ class Code:
             self.lines.append(f"{name} = {expression}")
         return name
 
+    def forget(self, count: int) -> None:
+        """Drop all lines but the first ``count``."""
+        for line in self.lines[count:]:
+            self._known.pop(line.split(" = ", 1)[1], None)
+        del self.lines[count:]
+
     def bind(self, thing: object, prefix: str) -> str:
         """A global name for ``thing``."""
         for name, known in self.names.items():
