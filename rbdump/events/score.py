@@ -5,7 +5,8 @@ Every record is held against the format that a source has for its id. What must 
 macros of include/trace/stages/, ring_buffer_lock_reserve()):
 
 * the payload is as long as the structure, rounded up as the ring buffer does; with dynamic data at least as long;
-* a ``__data_loc`` points behind the fixed fields and ends inside the payload, a string there ends with a NUL;
+* a ``__data_loc`` points behind the fixed fields and ends inside the payload, a string there ends with a NUL; a
+  ``char`` array that the print fmt takes by ``__get_dynamic_array`` is bytes (``regmap_bulk_write``, SCSI commands);
 * a task name is terminated and printable; a bool is 0 or 1; pids, priorities and CPU numbers are in range;
 * a pointer is canonical.
 
@@ -194,7 +195,7 @@ def _checks(fmt: EventFormat, rows: Rows, end: int) -> Iterator[tuple[str, Bools
         fits = ~used | ((begin >= end) & (begin + size <= rows.length))
         yield f"{field.name} outside the record", fits
         data_end = np.maximum(data_end, begin + size)
-        if "char" in field.type and not loose:
+        if "char" in field.type and not loose and f"_dynamic_array({field.name}" not in fmt.print_fmt:
             terminated = fits & used & (size > 0)
             last = rows.offset[terminated] + (begin + size)[terminated] - 1
             fits = np.ones(len(rows), np.bool_)

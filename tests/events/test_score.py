@@ -88,6 +88,14 @@ def test_what_does_not_fit_is_named(
     assert reason in dict(fit.misfits)
 
 
+def test_a_char_array_that_is_not_printed_as_a_string_needs_no_nul() -> None:
+    entries, memory = pack([Rec(300, 42, execve(b"\x01\x02\x03\xff"))])
+    rows = entries.rows(memory)
+    for print_fmt, expected in (("__print_hex(__get_dynamic_array(filename), 4)", 1.0), ("__get_str(filename)", 0.0)):
+        text = format_text("regmap_bulk_write", 300, *EXEC).replace('fmt: ""', f'fmt: "%s", {print_fmt}')
+        assert score_event(parse_format(text, "regmap", "test"), rows).share == expected
+
+
 def test_misfits_are_counted() -> None:
     fit = share("sched", "sched_switch", SWITCH, *[switch()] * 6, *[switch(b"x" * 16)] * 3, switch(pid=1 << 30))
     assert fit.share == pytest.approx(0.6)
