@@ -147,25 +147,24 @@ def _record(ev: Context, extension: str, of: Mem) -> Text:
 
 
 def _sized(ev: Context, extension: str, width: Width, of: Mem) -> Text:
-    """``%*ph`` and ``%*pb``, whose width is the size of what they print."""
+    """``%*ph`` and ``%*pb``, whose width is the size of what they print; its sign only says on which side to pad."""
     order, long_size = ev.facts.abi.byteorder, ev.types.long_size
     if width is None:
         width = 1 if extension[0] == "h" else 0
     if extension[0] == "h":
         separator = {"C": ":", "D": "-", "N": ""}.get(extension[1:2], " ")
         if isinstance(width, int):
-            size = "1" if width < 0 else str(min(width, 64))
+            size = str(min(abs(width), 64))
         else:
-            columns = integers.array(width)
-            size = ev.code.let(f"np.where({columns} < 0, 1, np.minimum({columns}, 64))")
+            size = ev.code.let(f"np.minimum(abs({integers.array(width)}.astype(i8)), 64)")
         blobs = ev.code.let(f"blobs(rows, {of.offset}, {size}, {of.avail})", "m")
         return map_blobs(ev, blobs, lambda b: text.hex_bytes(b, separator), "bytes")
     spell = text.bitmap_list if extension.endswith("l") else text.bitmap
     if isinstance(width, int):
-        bits = max(width, 0)
+        bits = abs(width)
         size_in_bytes = (bits + 8 * long_size - 1) // (8 * long_size) * long_size
         return _blob_text(ev, of, size_in_bytes, lambda b: spell(b, bits, order, long_size))
-    counts = ev.code.let(f"np.clip({integers.array(width)}.astype(i8), 0, {_BITS_LIMIT})")
+    counts = ev.code.let(f"np.minimum(abs({integers.array(width)}.astype(i8)), {_BITS_LIMIT})")
     blobs = ev.code.let(
         f"blobs(rows, {of.offset}, ({counts} + {8 * long_size - 1}) // {8 * long_size} * {long_size}, {of.avail})", "m"
     )

@@ -200,6 +200,10 @@ def test_bitmaps(abi: Abi) -> None:
     assert render('"%*pbl", REC->n, REC->m', fields, abi=abi) == "0-2,33,63"
     assert render('"%*pbl", (1 << 6), REC->m', fields, abi=abi) == "0-2,33,63"
     assert render('"%*pbl|", 0, REC->m', fields, abi=abi) == "|"
+    negative = {**fields, "int n": -34}
+    text = '"%*pbl %*pb %*pbl %*phN", REC->n, REC->m, REC->n, REC->m, -34, REC->m, REC->n + 32, REC->m'
+    assert render(text, negative, abi=abi) == f"0-2,33 2,00000007 0-2,33 {raw[:2].hex()}"
+    assert render('"%*phN|%*phN|", -3, REC->m, 0, REC->m', fields, abi=abi) == f"{raw[:3].hex()}||"
 
 
 def test_errors_and_times() -> None:

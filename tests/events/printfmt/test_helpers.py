@@ -155,7 +155,7 @@ def test_a_length_from_the_record_never_reads_behind_it() -> None:
     fields = {"u8 b[4]": b"\1\2\3\4", "u32 n": 0xFFFFFFF0}
     assert render('"%s", __print_hex(REC->b, REC->n)', fields) == "(bad __data_loc)"
     assert render('"%s", __print_array(REC->b, REC->n, 8)', fields) == "(bad __data_loc)"
-    assert render('"%*ph", REC->n, REC->b', fields) == "01"
+    assert render('"%*ph", REC->n, REC->b', fields) == "(bad __data_loc)"
     assert render('"%d", REC->b[REC->n]', fields) == "0"
 
 
