@@ -44,7 +44,8 @@ def pointer(ev: Context, conversion: Conversion, width: Width, node: n.Node) -> 
     if kind in ("h", "b"):
         return _sized(ev, extension, width, _inside(value, extension)), None
     if kind and kind in "MmIiUat":
-        return _record(ev, extension, _inside(value, extension)), width
+        spelled = _record(ev, extension, _inside(value, extension))
+        return spelled, None if kind in "at" else width  # addresses and times are not padded
     if isinstance(value, Int) and kind not in ("G", "4", "E"):
         return _raw(ev, conversion, width, value)
     if isinstance(value, Mem) and not kind:

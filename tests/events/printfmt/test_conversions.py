@@ -216,6 +216,10 @@ def test_errors_and_times() -> None:
     )
     tm = {"int tm[9]": [20, 13, 22, 14, 10, 123, 0, 0, 0]}
     assert render('"%ptR %ptRr", REC->tm, REC->tm', tm) == "2023-11-14T22:13:20 0123-10-14T22:13:20"
+    assert (
+        render('"%30ptTt|%-30ptTd|%30pad", &REC->t, &REC->t, &REC->n', fields)
+        == "22:13:20|2023-11-14|0x0000000000000005"
+    )
     assert render('"%pad %pa", &REC->t, &REC->n', fields) == "0x000000006553f100 0x0000000000000005"
     assert render('"%pad", &REC->t', {"u32 t": 16}, abi=LE32) == "0x00000010"
 
