@@ -30,10 +30,16 @@ def rtc_time(raw: bytes, options: str, order: Order) -> str:
 
 
 def time64(raw: bytes, options: str, order: Order, with_nanoseconds: bool) -> str:
-    """``%ptT`` of a time64_t, ``%ptS`` of a struct timespec64 (UTC, proleptic Gregorian calendar)."""
+    """``%ptT`` of a time64_t, ``%ptS`` of a struct timespec64: UTC, or ``p``, plain seconds, and its nanoseconds."""
     seconds = int.from_bytes(raw[:8], order, signed=True)
-    if with_nanoseconds and options[:1] == "p":
-        return f"{seconds}.{int.from_bytes(raw[8:16], order) & 0xFFFFFFFF:09d}"
+    if not with_nanoseconds:
+        return _date(seconds, options)
+    spelled = str(seconds) if options[:1] == "p" else _date(seconds, options)
+    return f"{spelled}.{int.from_bytes(raw[8:16], order) & 0xFFFFFFFF:09d}"
+
+
+def _date(seconds: int, options: str) -> str:
+    """In the proleptic Gregorian calendar."""
     days, rest = divmod(seconds, 86400)
     # civil date from the days since 1970-01-01: eras of 400 years that begin on 1 March
     era, day_of_era = divmod(days + 719468, 146097)
