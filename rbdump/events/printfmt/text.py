@@ -197,7 +197,8 @@ def sockaddr(raw: bytes, options: str, order: Order, plain: bool = False) -> str
         reverse = ("h" in options and order == "little") or "l" in options
         return ip4(raw[4:8], plain, reverse) + port
     if family == 10 and len(raw) >= 24:
-        address = ip6_compressed(raw[8:24]) if "c" in options else ip6(raw[8:24], "" if plain else ":")
+        compressed = "c" in options and not plain
+        address = ip6_compressed(raw[8:24]) if compressed else ip6(raw[8:24], "" if plain else ":")
         if not any(c in options for c in "pfs"):
             return address
         text = f"[{address}]{port}"

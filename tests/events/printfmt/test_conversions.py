@@ -180,6 +180,7 @@ def test_socket_addresses(abi: Abi) -> None:
         ("%pISc", v6, "2001:db8::1234"),
         ("%pIS", v6, "2001:0db8:0000:0000:0000:0000:0000:1234"),
         ("%pISpfsc", v6, "[2001:db8::1234]:443/7%3"),
+        ("%piSpc", v6, "[20010db8000000000000000000001234]:443"),
         ("%pISpc", bytes(28), "(einval)"),
         ("%pISpc", b"\2", "(einval)"),
     ):
