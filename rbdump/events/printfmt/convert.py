@@ -47,7 +47,10 @@ def convert(ev: Context, conversion: Conversion, args: list[n.Node]) -> Fragment
         precision = max(precision, 0)
     left = "-" in conversion.flags
     if conversion.letter == "p":
-        return finish(ev, *pointers.pointer(ev, conversion, width, args[-1]), left)
+        text, width = pointers.pointer(ev, conversion, width, args[-1])
+        if conversion.extension[:1] in pointers.STRINGS:
+            text = _clip(ev, text, precision)
+        return finish(ev, text, width, left)
     if conversion.letter == "s":
         text = memory.as_text(ev, ev.value(args[-1]))
         return finish(ev, _clip(ev, text, precision), width, left)

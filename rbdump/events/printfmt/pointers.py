@@ -16,14 +16,17 @@ from rbdump.events.printfmt.context import Context
 from rbdump.events.printfmt.errnos import error_name
 from rbdump.events.printfmt.functions import map_blobs, map_ints
 from rbdump.events.printfmt.nodes import UnsupportedPrintFmt
+from rbdump.events.printfmt.runtime import WIDTH_LIMIT
 from rbdump.events.printfmt.template import Conversion
 from rbdump.events.printfmt.timestamps import rtc_time, time64
 from rbdump.events.printfmt.values import Int, Mem, Text, Value
 
-__all__ = ["pointer"]
+__all__ = ["STRINGS", "pointer"]
 
 Width = Int | int | None
 _BITS_LIMIT = 1 << 16
+STRINGS = frozenset("SsFfBMmIiUe")
+"""Kinds whose text goes through string(), which cuts it to the precision."""
 
 
 def pointer(ev: Context, conversion: Conversion, width: Width, node: n.Node) -> tuple[Text, Width]:
@@ -81,6 +84,8 @@ def _raw(ev: Context, conversion: Conversion, width: Width, value: Int) -> tuple
         digits = max(width - len(prefix), 0)
     elif width is not None:
         digits = 1
+    if isinstance(conversion.precision, int):
+        digits = max(digits, min(conversion.precision, WIDTH_LIMIT))
     if addr.const is not None:
         return Text(f"{prefix}{addr.const:0{digits}x}"), width
     if digits == 2 * ev.types.long_size and not prefix:

@@ -117,6 +117,7 @@ def test_raw_pointers(abi: Abi) -> None:
     for conversion in ("%p", "%px", "%pK", "%pd", "%pD", "%pV", "%pR"):
         assert render(f'"{conversion}|", REC->p', fields, abi=abi) == f"{0x1234:0{digits}x}|"
     assert render('"%p", NULL', {}, abi=abi) == "0" * digits
+    assert render('"%.20px|%3.5p|", REC->p, REC->p', fields, abi=abi) == f"{0x1234:020x}|01234|"
     assert render('"%20p|%-20p|%5p|", REC->p, REC->p, REC->p', fields, abi=abi) == f"{'1234':>20}|{'1234':<20}| 1234|"
 
 
@@ -128,6 +129,8 @@ def test_symbols(abi: Abi) -> None:
     assert (
         render('"%12pS|%-12ps|", REC->p, (void *)1', fields, abi=abi, symbols=Names()) == "      S:1234|s:1         |"
     )
+    text = '"%.3pS|%5.1ps|%.*pB|", REC->p, REC->p, 2, REC->p'
+    assert render(text, fields, abi=abi, symbols=Names()) == "S:1|    s|B:|"
     assert render('"%pS"  , (void *)REC->p', {"unsigned long p": 0}, abi=abi) == "0x0"
 
 
@@ -154,6 +157,8 @@ BYTES: list[tuple[str, bytes, str]] = [
     ("%pUB", bytes(range(0xA0, 0xB0)), "A0A1A2A3-A4A5-A6A7-A8A9-AAABACADAEAF"),
     ("%pUl", bytes(range(16)), "03020100-0504-0706-0809-0a0b0c0d0e0f"),
     ("%pU", bytes(range(16)), "00010203-0405-0607-0809-0a0b0c0d0e0f"),
+    ("%.4pM", bytes(range(1, 7)), "01:0"),
+    ("%20.11pI4", bytes((10, 0, 200, 1)), "          10.0.200.1"),
     ("%4ph", b"\x01\xab\x02\x03\x04", "01 ab 02 03"),
     ("%3phC", b"\x01\xab\x02", "01:ab:02"),
     ("%3phD", b"\x01\xab\x02", "01-ab-02"),
