@@ -44,7 +44,7 @@ def pointer(ev: Context, conversion: Conversion, width: Width, node: n.Node) -> 
         return _symbol(ev, value, symbols.pB if kind == "B" else symbols.ps if kind in "sf" else symbols.pS), width
     if kind == "e" and isinstance(value, Int):
         return map_ints(ev, _ulong(ev, value), lambda v: error_name(v, ev.types.long_size), "errors"), width
-    if kind in ("h", "b"):
+    if kind in ("h", "b", "E"):
         return _sized(ev, extension, width, _inside(value, extension)), None
     if kind and kind in "MmIiUat":
         spelled = _record(ev, extension, _inside(value, extension))
@@ -117,6 +117,12 @@ def _relative_page(ev: Context, node: n.Node) -> Text:
     return Text(None, ev.code.let(f"[f{spelling!r} if x else {null!r} for x in {items}]", "s"))
 
 
+def _absolute(ev: Context, width: Int | int) -> Int:
+    if isinstance(width, int):
+        return Int(ev.types.int, abs(width))
+    return Int(ev.types.s64, None, ev.code.let(f"abs({integers.array(width)}.astype(i8))"))
+
+
 def _blob_text(ev: Context, of: Mem, size: int, function: Callable[[bytes], str]) -> Text:
     return map_blobs(ev, memory.blob(ev, of, Int(ev.types.int, size)), function, "bytes")
 
@@ -153,10 +159,13 @@ def _record(ev: Context, extension: str, of: Mem) -> Text:
 
 
 def _sized(ev: Context, extension: str, width: Width, of: Mem) -> Text:
-    """``%*ph`` and ``%*pb``, whose width is the size of what they print; its sign only says on which side to pad."""
+    """``%*ph``, ``%*pE`` and ``%*pb``, whose width is the size of what they print; its sign does not matter."""
     order, long_size = ev.facts.abi.byteorder, ev.types.long_size
     if width is None:
-        width = 1 if extension[0] == "h" else 0
+        width = 0 if extension[0] == "b" else 1
+    if extension[0] == "E":
+        blobs = memory.blob(ev, of, _absolute(ev, width))
+        return map_blobs(ev, blobs, lambda b: text.escaped(b, extension[1:]), "bytes")
     if extension[0] == "h":
         separator = {"C": ":", "D": "-", "N": ""}.get(extension[1:2], " ")
         if isinstance(width, int):

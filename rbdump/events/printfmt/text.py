@@ -16,6 +16,7 @@ __all__ = [
     "bitmap",
     "bitmap_list",
     "blob_texts",
+    "escaped",
     "flags",
     "hex_bytes",
     "hex_dump",
@@ -228,6 +229,26 @@ def untrusted(raw: bytes, room: int) -> str:
     room -= len("\u2026".encode()) + 1
     fits = [size <= room for size in accumulate(map(len, parts))]
     return "".join(compress(parts, fits)) + "\u2026"
+
+
+def escaped(raw: bytes, options: str) -> str:
+    """``%*pE``: the classes that its letters name, ``anp`` without any, escaped as string_escape_mem() does it."""
+    asked = set(options or "anp")
+    asked |= set("scno") if "a" in asked else set()
+    return b"".join(_escape(byte, asked) for byte in raw).decode("utf-8", "surrogateescape")
+
+
+def _escape(byte: int, asked: set[str]) -> bytes:
+    if "p" in asked and (0x20 <= byte < 0x7F or byte >= 0xA0):  # printable in Latin-1, as isprint() of the kernel is
+        return bytes((byte,))
+    for kind, characters in (("s", b"\n\r\t\v\f"), ("c", b'\\\a\x1b"')):
+        if kind in asked and byte in characters:
+            return _ESCAPES[byte].encode()
+    if "n" in asked and not byte:
+        return b"\\0"
+    if "o" in asked:
+        return b"\\%03o" % byte
+    return b"\\x%02x" % byte if "h" in asked else bytes((byte,))
 
 
 _ESCAPES = [chr(byte) if 0x20 < byte < 0x7F and byte not in b"='" else f"\\{byte:03o}" for byte in range(256)]

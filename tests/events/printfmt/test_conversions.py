@@ -160,6 +160,14 @@ BYTES: list[tuple[str, bytes, str]] = [
     ("%.4pM", bytes(range(1, 7)), "01:0"),
     ("%20.11pI4", bytes((10, 0, 200, 1)), "          10.0.200.1"),
     ("%4ph", b"\x01\xab\x02\x03\x04", "01 ab 02 03"),
+    ("%5pE", b'a\n"\x00\x81', 'a\\n"\\0\\201'),
+    ("%5pEa", b'a\n"\x00\x81', '\\141\\n\\"\\0\\201'),
+    ("%6pEhp", b'a\n"\x00\x81\xe9', 'a\\x0a"\\x00\\x81\udce9'),
+    ("%5pEs", b"a\n\t\x1b\v", "a\\n\\t\x1b\\v"),
+    ("%4pEc", b'a\\\a"', 'a\\\\\\a\\"'),
+    ("%2pEn", b"\x00a", "\\0a"),
+    ("%2pEo", b"\x00a", "\\000\\141"),
+    ("%pE", b"\x00a", "\\0"),
     ("%3phC", b"\x01\xab\x02", "01:ab:02"),
     ("%3phD", b"\x01\xab\x02", "01-ab-02"),
     ("%3phN", b"\x01\xab\x02", "01ab02"),
@@ -228,6 +236,12 @@ def test_errors_and_times() -> None:
     )
     assert render('"%pad %pa", &REC->t, &REC->n', fields) == "0x000000006553f100 0x0000000000000005"
     assert render('"%pad", &REC->t', {"u32 t": 16}, abi=LE32) == "0x00000010"
+
+
+def test_the_width_of_an_escaped_text_is_its_size() -> None:
+    fields = {"u8 b[4]": b"a\0b\0", "int n": -3, "__data_loc char[] d": b"x\ty"}
+    text = '"%*pE|%*pEn|%*pE", REC->n, REC->b, 2, REC->b, __get_dynamic_array_len(d), __get_dynamic_array(d)'
+    assert render(text, fields) == r"a\0b|a\0|x\ty"
 
 
 def test_unprintable_characters_pass_as_bytes() -> None:
