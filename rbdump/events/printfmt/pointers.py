@@ -25,7 +25,7 @@ __all__ = ["STRINGS", "pointer"]
 
 Width = Int | int | None
 _BITS_LIMIT = 1 << 16
-STRINGS = frozenset("SsFfBMmIiUe")
+STRINGS = frozenset("SsFfBMmIiUe4")
 """Kinds whose text goes through string(), which cuts it to the precision."""
 
 
@@ -46,7 +46,7 @@ def pointer(ev: Context, conversion: Conversion, width: Width, node: n.Node) -> 
         return map_ints(ev, _ulong(ev, value), lambda v: error_name(v, ev.types.long_size), "errors"), width
     if kind in ("h", "b", "E"):
         return _sized(ev, extension, width, _inside(value, extension)), None
-    if kind and kind in "MmIiUat":
+    if kind and kind in "MmIiUat4":
         spelled = _record(ev, extension, _inside(value, extension))
         return spelled, None if kind in "at" else width  # addresses and times are not padded
     if isinstance(value, Int) and kind not in ("G", "4", "E"):
@@ -147,6 +147,8 @@ def _record(ev: Context, extension: str, of: Mem) -> Text:
         size = min(of.avail, 28) if isinstance(of.avail, int) else 28
         blobs = ev.code.let(f"blobs(rows, {of.offset}, np.minimum({of.avail}, {size}), {of.avail})", "m")
         return map_blobs(ev, blobs, lambda b: text.sockaddr(b, options, order, kind == "i"), "bytes")
+    if kind == "4":
+        return _blob_text(ev, of, 4, lambda b: text.fourcc(b, extension[2:], order))
     if kind == "a":
         size = of.elem.size if ev.types.long_size == 4 and of.elem.size in (4, 8) else ev.types.long_size
         return _blob_text(ev, of, size, lambda b: f"0x{int.from_bytes(b, order):0{2 * size}x}")

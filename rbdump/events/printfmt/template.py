@@ -37,7 +37,7 @@ _EXTENSIONS = {
     "M": r"M[FR]?", "m": r"m[FR]?", "I": r"I(?:4[hnbl]?|6c?|S[pfschnbl]*)", "i": r"i(?:4[hnbl]?|6c?|S[pfschnbl]*)",
     "E": r"E[achnops]*", "U": r"U[bBlL]?", "V": r"V", "K": r"K", "N": r"NF", "a": r"a[pd]?", "d": r"d[234]?",
     "D": r"D[234]?", "g": r"g", "t": r"t(?:[RTS][dt]?[rsp]*)", "C": r"C[nrfp]?", "G": r"G[pvgt]", "O": r"OF[fnpPcCF]*",
-    "f_": r"fw[fP]?", "h": r"h[CDN]?", "x": r"x", "e": r"e", "u": r"us", "k": r"ks", "4": r"4cc",
+    "f_": r"fw[fP]?", "h": r"h[CDN]?", "x": r"x", "e": r"e", "u": r"us", "k": r"ks", "4": r"4c(?:c|hR?|l|b)",
 }  # fmt: skip
 
 

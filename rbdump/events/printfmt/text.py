@@ -18,6 +18,7 @@ __all__ = [
     "blob_texts",
     "escaped",
     "flags",
+    "fourcc",
     "hex_bytes",
     "hex_dump",
     "ip4",
@@ -236,6 +237,17 @@ def escaped(raw: bytes, options: str) -> str:
     asked = set(options or "anp")
     asked |= set("scno") if "a" in asked else set()
     return b"".join(_escape(byte, asked) for byte in raw).decode("utf-8", "surrogateescape")
+
+
+def fourcc(raw: bytes, kind: str, order: Order) -> str:
+    """``%p4cc``, a pixel format, and ``%p4ch``, ``hR`` (the other byte order), ``l``, ``b``: ``AR24 (0x...)``."""
+    orders: dict[str, Order] = {"l": "little", "b": "big", "hR": "big" if order == "little" else "little"}
+    value = int.from_bytes(raw, orders.get(kind, order))
+    name = (value & 0x7FFF_FFFF).to_bytes(4, "little") if kind == "c" else value.to_bytes(4, "big")
+    text = "".join(chr(byte) if 0x20 <= byte < 0x7F else "." for byte in name)
+    if kind == "c":
+        text += " big-endian" if value >> 31 else " little-endian"
+    return f"{text} ({value:#010x})"
 
 
 def _escape(byte: int, asked: set[str]) -> bytes:

@@ -203,6 +203,20 @@ def test_socket_addresses(abi: Abi) -> None:
 
 
 @pytest.mark.parametrize("abi", ALL, ids=str)
+def test_four_character_codes(abi: Abi) -> None:
+    fields = {"u32 f": 0x34325241, "u32 g": 0xB4325200}
+    assert render('"%p4cc|%p4cc", &REC->f, &REC->g', fields, abi=abi) == (
+        "AR24 little-endian (0x34325241)|.R24 big-endian (0xb4325200)"
+    )
+    assert render('"%p4ch|%p4chR", &REC->f, &REC->f', fields, abi=abi) == "42RA (0x34325241)|AR24 (0x41523234)"
+    little, big = "42RA (0x34325241)", "AR24 (0x41523234)"
+    if abi.byteorder == "big":
+        little, big = big, little
+    assert render('"%p4cl|%p4cb", &REC->f, &REC->f', fields, abi=abi) == f"{little}|{big}"
+    assert render('"%20p4ch|", &REC->f', fields, abi=abi) == "   42RA (0x34325241)|"
+
+
+@pytest.mark.parametrize("abi", ALL, ids=str)
 def test_bitmaps(abi: Abi) -> None:
     bits = {0, 1, 2, 33, 63}
     longs = [sum(1 << (b - base) for b in bits if base <= b < base + 8 * abi.long_size)
