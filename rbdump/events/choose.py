@@ -209,7 +209,7 @@ def _require_fields(wanted: Filter, fmts: Sequence[EventFormat]) -> None:
     if not missing:
         return
     names = sorted({field.name for fmt in fmts for field in fmt.fields})
-    strange = [field for field in wanted.fields() if field not in names]
+    strange = [field for field in wanted.fields() if f"it has no field {field}" in missing]
     near = [name for field in strange for name in difflib.get_close_matches(field, names, 1, 0.7)]
     hint = f"; did you mean {', '.join(near)}?" if near else ""
     raise UsageError(f"--filter {wanted.text!r} fits none of the events: {'; '.join(missing)}{hint}")

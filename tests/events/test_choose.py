@@ -202,6 +202,9 @@ def test_a_filter_that_no_event_suits() -> None:
         strange = Choice(filter=parse_filter("next_pid == x && next_pid == 1"), events=events)
         with pytest.raises(UsageError, match=r"fits none of the events: next_pid is a number$"):
             choose(entries, strange, CATALOG, memory, lambda: names)
+    generic = Choice(filter=parse_filter("common_pid == x || CPU & 1"))
+    with pytest.raises(UsageError, match=r"common_pid is a number; CPU is compared with .* by &$"):
+        choose(entries, generic, CATALOG, memory, lambda: names)
     with pytest.raises(UsageError, match=r"it has no field zzz$"):
         choose(entries, Choice(filter=parse_filter("zzz == 1")), CATALOG, memory, lambda: names)
 
