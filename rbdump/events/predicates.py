@@ -2,9 +2,9 @@
 """One comparison of an event filter over all records of one event.
 
 Mirrors the filter_pred_*() functions of kernel/trace/trace_events_filter.c: integers are compared in the width and
-sign of the field, strings up to their NUL (the kernel takes ``~ "*end"`` on a fixed array for the end of the array,
-where hardly a string ends; here it is the end of the string). A field is looked up as trace_find_event_field() does:
-the event's own, then ``cpu`` and ``comm``, then the common ones.
+sign of the field, strings up to their NUL. The kernel takes ``~ "*end"`` on a fixed array for the end of the array,
+where hardly a string ends, and a pattern that begins with a digit for no pattern: here both mean what they say.
+A field is looked up as trace_find_event_field() does: the event's own, then ``cpu`` and ``comm``, then the common ones.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from rbdump.memo import Memo
 
 __all__ = ["Cpus", "FilterContext", "Predicate", "Word", "evaluate", "problem"]
 
-_NUMBER = re.compile(r"-?(?:0[xX][0-9a-fA-F]{1,16}|[0-9]{1,22})", re.ASCII)
+_NUMBER = re.compile(r"-?(?:0[xX][0-9a-fA-F]{1,21}|[0-9]{1,23})", re.ASCII)
+"""What the 23 characters that parse_pred() has room for can hold."""
 _CPU = frozenset({"CPU", "cpu", "common_cpu"})
 _COMM = frozenset({"COMM", "comm", "common_comm"})
 _STACK = frozenset({"stacktrace", "STACKTRACE", "common_stacktrace"})
@@ -147,7 +148,7 @@ def problem(predicate: Predicate, fmt: EventFormat) -> str | None:
     if number is None or predicate.operator == "~":
         is_addr = "*" in target.type or "long" in target.type
         return f"{name} is a number" + f" ({name}.function takes a function)" * is_addr
-    if not target.signed and number < 0:
+    if not target.signed and value.text.startswith("-"):
         return f"{name} is never negative"
     if not -(1 << 63) <= number < 1 << (63 if target.signed else 64):
         return f"{name} takes a number of up to 64 bits"

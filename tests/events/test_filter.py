@@ -109,6 +109,8 @@ def matching(text: str, records: list[Rec] = RECORDS, abi: Abi = LE64) -> list[i
         ("number == -1", [0]),
         ("number==0x2a", [1]),
         ("number == 052", [1]),
+        ("number == 0x00000000000000000002a", [1]),
+        ("number == 00000000000000000000007", [2]),
         ("number & 2", [0, 1, 2]),
         ("number & 0x8", [0, 1]),
         ("number == 0xffffffff", [0]),  # cast to the 4 bytes of the field, as the kernel does
@@ -253,6 +255,8 @@ def test_syntax_errors_say_where(text: str, words: str, position: int | None) ->
         ("number == x", "number is a number"),
         ("number == 09", "number is a number"),
         ("small == -1", "small is never negative"),
+        ("small == -0", "small is never negative"),
+        ("number == 000000000000000000000007", "number is a number"),
         ("mac == 1", "mac is an array"),
         ("cpus == 1", "cpus is a set of CPUs"),
         ("who & CPUS{1}", "who is a string"),
