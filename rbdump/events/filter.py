@@ -172,7 +172,8 @@ class _Parser:
             if end < 0:
                 raise self.fail("this `{` has no `}`")
             try:
-                cpus = parse_cpulist(self.text[self.at + 1 : end])
+                # bitmap_parselist() takes blanks for commas, and as many as there are
+                cpus = parse_cpulist(",".join(re.split(r"[\s,]+", self.text[self.at + 1 : end].strip(" \t,"))))
             except UsageError as error:
                 raise self.fail(str(error), self.at + 1) from None
             self.at = end + 1

@@ -170,6 +170,8 @@ def test_strings(text: str, rows: list[int]) -> None:
         ("CPU == CPUS{1,2}", []),
         ("CPU != CPUS{1,2}", [0, 1, 2]),
         ("cpus & CPUS{3}", [0]),
+        ("cpus == CPUS{,0, 3,}", [0]),
+        ("cpus == CPUS{ 0 3 }", [0]),
         ("cpus == CPUS{0,3}", [0]),
         ("cpus == CPUS{2}", [1]),
         ("cpus != CPUS{2}", [0, 2]),
