@@ -13,10 +13,15 @@ Order = Literal["little", "big"]
 def _spell(date: tuple[int, int, int], clock: tuple[int, int, int], options: str) -> str:
     parts = []
     if options[:1] != "t":
-        parts.append(f"{date[0]:04d}-{date[1]:02d}-{date[2]:02d}")
+        parts.append(f"{_u64(date[0]):04d}-{_u64(date[1]):02d}-{_u64(date[2]):02d}")
     if options[:1] != "d":
-        parts.append(f"{clock[0]:02d}:{clock[1]:02d}:{clock[2]:02d}")
+        parts.append(":".join(f"{_u64(part):02d}" for part in clock))
     return (" " if "s" in options else "T").join(parts)
+
+
+def _u64(value: int) -> int:
+    """As number() takes it, which is told of no sign."""
+    return value & (1 << 64) - 1
 
 
 def rtc_time(raw: bytes, options: str, order: Order) -> str:
@@ -34,7 +39,7 @@ def time64(raw: bytes, options: str, order: Order, with_nanoseconds: bool) -> st
     seconds = int.from_bytes(raw[:8], order, signed=True)
     if not with_nanoseconds:
         return _date(seconds, options)
-    spelled = str(seconds) if options[:1] == "p" else _date(seconds, options)
+    spelled = str(_u64(seconds)) if options[:1] == "p" else _date(seconds, options)
     return f"{spelled}.{int.from_bytes(raw[8:16], order) & 0xFFFFFFFF:09d}"
 
 
