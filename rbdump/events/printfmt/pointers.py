@@ -25,8 +25,8 @@ __all__ = ["STRINGS", "pointer"]
 
 Width = Int | int | None
 _BITS_LIMIT = 1 << 16
-STRINGS = frozenset("SsFfBMmIiUe4")
-"""Kinds whose text goes through string(), which cuts it to the precision."""
+STRINGS = frozenset("SsFfBMmIiU4")
+"""Kinds whose text goes through string(), which cuts it to the precision; of %pe only the names of errors do."""
 
 
 def pointer(ev: Context, conversion: Conversion, width: Width, node: n.Node) -> tuple[Text, Width]:

@@ -235,6 +235,7 @@ def test_bitmaps(abi: Abi) -> None:
 
 
 def test_errors_and_times() -> None:
+    assert render('"%.2pe", REC->p', {"void * p": 5}) == "0000000000000005"
     assert render('"%pe %pe", REC->p, (void *)5', {"void * p": -12}) == "-ENOMEM 0000000000000005"
     assert render('"%pe", REC->p', {"void * p": -12}, abi=BE32) == "-ENOMEM"
     assert render('"%pe", REC->p', {"void * p": -1000}) == "-1000"
