@@ -245,6 +245,12 @@ def test_errors_and_times() -> None:
     )
     tm = {"int tm[9]": [20, 13, 22, 14, 10, 123, 0, 0, 0]}
     assert render('"%ptR %ptRr", REC->tm, REC->tm', tm) == "2023-11-14T22:13:20 0123-10-14T22:13:20"
+    odd = {"int tm[9]": [-5, 100, 20, 11, -1, -1901, 0, 0, 0]}
+    assert render('"%ptSp", REC->ts', {"s64 ts[2]": [-1, 5]}) == "18446744073709551615.000000005"
+    spec = {"s64 ts[2]": [1_700_000_000, 12_345]}
+    assert render('"%ptS|%ptSt|%ptSds|%ptSp", REC->ts, REC->ts, REC->ts, REC->ts', spec) == (
+        "2023-11-14T22:13:20.000012345|22:13:20.000012345|2023-11-14.000012345|1700000000.000012345"
+    )
     assert (
         render('"%30ptTt|%-30ptTd|%30pad", &REC->t, &REC->t, &REC->n', fields)
         == "22:13:20|2023-11-14|0x0000000000000005"
