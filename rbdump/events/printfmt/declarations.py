@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 
 from rbdump.events.printfmt import nodes as n
 from rbdump.events.printfmt.ctype import CType, TypeTable
+from rbdump.events.printfmt.nodes import UnsupportedPrintFmt
 from rbdump.events.printfmt.tokens import Tokens
 
 __all__ = ["DeclarationParser"]
@@ -121,6 +122,11 @@ class DeclarationParser(Tokens, ABC):
 
     def anonymous(self, tag: str) -> CType:
         """``struct { ... }`` as in BUILD_BUG_ON_ZERO: only its size 0 (bit fields, assertions) is ever used."""
+        self.skip_braces()
+        return CType("struct", 0, name=f"{tag} {{}}")
+
+    def skip_braces(self) -> None:
+        """``{ ... }``, whatever it holds."""
         self.expect("{")
         depth = 1
         while depth:
@@ -128,7 +134,6 @@ class DeclarationParser(Tokens, ABC):
                 raise self.fail("'}'")
             depth += self.ahead("{") - self.ahead("}")
             self.at += 1
-        return CType("struct", 0, name=f"{tag} {{}}")
 
     # statements of ({ ... })
 
@@ -155,6 +160,8 @@ class DeclarationParser(Tokens, ABC):
             self.arguments()
             self.expect(";")
             return []
+        if self.accept("do"):
+            return self.assertion()
         if self.accept("if"):
             self.expect("(")
             test = self.comma()
@@ -168,6 +175,19 @@ class DeclarationParser(Tokens, ABC):
         of = self.comma()
         self.expect(";")
         return [n.Evaluate(of)]
+
+    def assertion(self) -> list[n.Statement]:
+        """``do { ... } while (0);`` of BUILD_BUG_ON_MSG(), which min() brings along: it did hold."""
+        begin = self.at
+        self.skip_braces()
+        if not any("compiletime_assert" in token.text for token in self.tokens[begin : self.at]):
+            raise UnsupportedPrintFmt("a loop in a statement expression")
+        self.expect("while")
+        self.expect("(")
+        self.comma()
+        self.expect(")")
+        self.expect(";")
+        return []
 
     def is_declaration(self) -> bool:
         """Whether a declaration follows: a type and then a name."""

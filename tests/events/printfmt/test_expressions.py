@@ -86,6 +86,10 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
     ('"%d", __builtin_choose_expr(1, REC->a, REC->nothing)', {"int a": 4}, "4"),
     ('"%d %d", IS_ERR(REC->p), IS_ERR_VALUE(REC->a)', {"void * p": 2**64 - 12, "int a": 4}, "1 0"),
     ('"%d", __builtin_constant_p(current) ? 1 : 2', {"int a": 4}, "2"),
+    ('"%d", ({ __auto_type x = (REC->a); __auto_type y = (10); do { __attribute__((__noreturn__)) extern void '
+     '__compiletime_assert_7(void) __attribute__((__error__("min""(""REC->a"", ""10"") signedness error"))); if '
+     '(!(!(!(((((typeof(x))(-1)) < ( typeof(x))1) ? 2 : 1 + 2 * (sizeof(x) < 4)) & 3)))) __compiletime_assert_7(); } '
+     'while (0); ((x) < (y) ? (x) : (y)); })', {"int a": -12}, "-12"),
     ('"%d", __builtin_constant_p(REC->a) ? 1 : 2', {"int a": 4}, "2"),
     ('"%d", __builtin_types_compatible_p(typeof(REC->a), int)', {"int a": 4}, "1"),
     ('"%d", __builtin_expect(!!(REC->a), 0) ? 5 : 6', {"int a": 0}, "6"),
