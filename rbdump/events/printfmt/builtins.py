@@ -68,14 +68,35 @@ def _types_compatible(ev: Context, args: Nodes) -> Value:
     return Int(ev.types.int, int(same))
 
 
-def _log2(ev: Context, args: Nodes) -> Value:
-    value = ev.constant(args[0])
-    return Int(ev.types.int, max(value, 1).bit_length() - 1)
+def _of_bits(function: Callable[[int, int], int], size: int = 0) -> Callable[[Context, Nodes], Value]:
+    """An int made of the bits of an unsigned integer of ``size`` bytes, 0 for a long, and of how many these are."""
+
+    def handler(ev: Context, args: Nodes) -> Value:
+        to = CType("int", size or ev.types.long_size, False)
+        value = integers.convert(ev.code, ev.integer(args[0]), to)
+        if value.const is not None:
+            return Int(ev.types.int, function(value.const, to.bits))
+        name = ev.code.bind(Memo(lambda v: function(v, to.bits)), "bits")
+        items = ev.code.items(ev.code.let(integers.array(value)))
+        return Int(ev.types.int, None, ev.code.let(f"np.fromiter(map({name}.__getitem__, {items}), i4, len(rows))"))
+
+    return handler
 
 
-def _order_base_2(ev: Context, args: Nodes) -> Value:
-    value = ev.constant(args[0])
-    return Int(ev.types.int, (value - 1).bit_length() if value > 1 else 0)
+def _log2(value: int, bits: int) -> int:
+    return value.bit_length() - 1
+
+
+def _order_base_2(value: int, bits: int) -> int:
+    return (value - 1).bit_length() if value > 1 else 0
+
+
+def _leading_zeroes(value: int, bits: int) -> int:
+    return bits - value.bit_length()
+
+
+def _trailing_zeroes(value: int, bits: int) -> int:
+    return (value & -value).bit_length() - 1 if value else bits
 
 
 def _minimum(op: str) -> Callable[[Context, Nodes], Value]:
@@ -216,10 +237,10 @@ HANDLERS: dict[str, Callable[[Context, Nodes], Value]] = {
     "__builtin_expect": _same,
     "likely": _same,
     "unlikely": _same,
-    "ilog2": _log2,
-    "__ilog2_u32": _log2,
-    "__ilog2_u64": _log2,
-    "__order_base_2": _order_base_2,
+    "ilog2": _of_bits(_log2, 8),
+    "__ilog2_u32": _of_bits(_log2, 4),
+    "__ilog2_u64": _of_bits(_log2, 8),
+    "__order_base_2": _of_bits(_order_base_2),
     "min": _minimum("<"),
     "max": _minimum(">"),
     "min_t": _minimum_as("<"),
@@ -267,6 +288,11 @@ for _yes, _no in (
     HANDLERS[f"str_{_no}_{_yes}"] = _words(_no, _yes)
 for _name in ("pte", "pmd", "pud", "p4d", "pgd"):
     HANDLERS[f"{_name}_val"] = HANDLERS[f"native_make_{_name}"] = HANDLERS[f"__{_name}"] = _same
+for _suffix, _size in (("", 4), ("l", 0), ("ll", 8)):
+    HANDLERS[f"__builtin_clz{_suffix}"] = _of_bits(_leading_zeroes, _size)
+    HANDLERS[f"__builtin_ctz{_suffix}"] = _of_bits(_trailing_zeroes, _size)
+    HANDLERS[f"__builtin_ffs{_suffix}"] = _of_bits(lambda value, bits: (value & -value).bit_length(), _size)
+    HANDLERS[f"__builtin_popcount{_suffix}"] = _of_bits(lambda value, bits: value.bit_count(), _size)
 for _size in (2, 4, 8):
     _bits = 8 * _size
     for _spelling in (f"__fswab{_bits}", f"__swab{_bits}", f"swab{_bits}", f"__builtin_bswap{_bits}"):

@@ -86,6 +86,11 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
     ('"%d", __builtin_choose_expr(1, REC->a, REC->nothing)', {"int a": 4}, "4"),
     ('"%d %d", IS_ERR(REC->p), IS_ERR_VALUE(REC->a)', {"void * p": 2**64 - 12, "int a": 4}, "1 0"),
     ('"%d", __builtin_constant_p(current) ? 1 : 2', {"int a": 4}, "2"),
+    ('"%d", ( __builtin_constant_p(64) ? ((64) < 2 ? 0 : 63 - __builtin_clzll(64)) : (sizeof(64) <= 4) ? '
+     '__ilog2_u32(64) : __ilog2_u64(64) )', {}, "6"),
+    ('"%d %d", __ilog2_u32(REC->a), __ilog2_u64(REC->a) + __order_base_2(5)', {"int a": -2}, "31 66"),
+    ('"%d %d %d", __ilog2_u32(REC->a), __builtin_ffs(REC->a), __builtin_ffsll(12)', {"int a": 0}, "-1 0 3"),
+    ('"%d %d %d", __builtin_clz(REC->a), __builtin_ctz(REC->a), __builtin_popcount(REC->a)', {"int a": 40}, "26 3 2"),
     ('"%d", ({ __auto_type x = (REC->a); __auto_type y = (10); do { __attribute__((__noreturn__)) extern void '
      '__compiletime_assert_7(void) __attribute__((__error__("min""(""REC->a"", ""10"") signedness error"))); if '
      '(!(!(!(((((typeof(x))(-1)) < ( typeof(x))1) ? 2 : 1 + 2 * (sizeof(x) < 4)) & 3)))) __compiletime_assert_7(); } '
