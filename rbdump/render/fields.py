@@ -48,12 +48,13 @@ class RawStyle:
 
 def filter_type(type_text: str) -> FilterType:
     """What a kernel takes a field for, from its C type."""
-    for location, string in (("__data_loc", FilterType.DYN_STRING), ("__rel_loc", FilterType.RDYN_STRING)):
-        if location in type_text:
-            if "char" in type_text:
-                return string
-            if "cpumask_t" in type_text:
-                return FilterType.CPUMASK
+    if "__data_loc" in type_text:
+        if "char" in type_text:
+            return FilterType.DYN_STRING
+        if "cpumask_t" in type_text:
+            return FilterType.CPUMASK
+    if "__rel_loc" in type_text and "char" in type_text:
+        return FilterType.RDYN_STRING
     if "[" in type_text and "char" in type_text:
         return FilterType.STATIC_STRING
     if type_text in ("char *", "const char *"):

@@ -143,6 +143,7 @@ def test_an_event_without_fields() -> None:
         ("__data_loc char[]", FilterType.DYN_STRING),
         ("__rel_loc char[]", FilterType.RDYN_STRING),
         ("__data_loc cpumask_t", FilterType.CPUMASK),
+        ("__rel_loc cpumask_t", FilterType.OTHER),  # printed as bytes, as any other dynamic array
         ("__data_loc u8[]", FilterType.OTHER),
         ("unsigned char[32]", FilterType.STATIC_STRING),
         ("const char *", FilterType.PTR_STRING),
