@@ -68,6 +68,10 @@ def unknown_events(entries: Entries, catalog: Catalog) -> list[Finding]:
     return findings
 
 
+def _unmoved(addr: int) -> int:
+    return addr
+
+
 class Bodies:
     """Renders event bodies; keeps one compiled renderer for each event id."""
 
@@ -105,7 +109,8 @@ class Bodies:
                 selective=style.selective,
             )
             self._facts, self._stale = reader_facts(facts, reader), stale_facts(facts, reader)
-        self._raw_style = RawStyle(reader if style.adjusted_fields else None, style.hex_strings)
+        adjust = reader.adjust if reader is not None else _unmoved
+        self._raw_style = RawStyle(adjust if style.adjusted_fields else None, style.hex_strings)
         self._renderers: dict[int, tuple[Renderer, int]] = {}
 
     @property

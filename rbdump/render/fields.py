@@ -18,7 +18,6 @@ from rbdump.events.rows import Rows
 from rbdump.events.strings import dynamic_bytes, text_of
 from rbdump.memo import Memo
 from rbdump.render.group import Group, Renderer, or_else
-from rbdump.render.reader import Reader
 
 __all__ = ["RawStyle", "fields_renderer", "filter_type"]
 
@@ -40,8 +39,9 @@ class FilterType(Enum):
 class RawStyle:
     """How print_fields() of a kernel spells values."""
 
-    reader: Reader | None
-    """Moves and names words of the machine's size; None for kernels that print their digits."""
+    adjust: Callable[[int], int] | None
+    """Where a word of the machine's size is for the kernel that prints it, and names it; None for those before 6.16,
+    which print the digits."""
     hex_strings: bool
     """Dynamic strings that do not print show their bytes."""
 
@@ -88,12 +88,12 @@ Values = Callable[[Rows], list[str]]
 def _scalar(field: Field, facts: Facts, style: RawStyle) -> Values:
     """Texts of a field of 1, 2, 4 or 8 bytes that is no string."""
     word = facts.abi.long_size
-    reader = style.reader
+    adjust = style.adjust
     bits = 8 * field.size
     if field.size == 1:
         spell = _byte
-    elif field.size == word and reader is not None:
-        adjust, names = reader.adjust, facts.symbols.pS
+    elif field.size == word and adjust is not None:
+        names = facts.symbols.pS
 
         def spell(value: int) -> str:
             return f"{names[value]} ({_signed(adjust(value), bits)})"
@@ -107,7 +107,7 @@ def _scalar(field: Field, facts: Facts, style: RawStyle) -> Values:
             return f"{value:#x} ({_signed(value, bits)})"
 
     begin = facts.addr_of("_stext")
-    if reader is not None and field.size == 4 and field.name in ("caller_offs", "parent_offs") and begin is not None:
+    if adjust is not None and field.size == 4 and field.name in ("caller_offs", "parent_offs") and begin is not None:
         plain, base = spell, begin
 
         def spell(value: int) -> str:
@@ -127,7 +127,7 @@ def _pointed(field: Field, facts: Facts, style: RawStyle) -> Values:
     digits = 2 * facts.abi.long_size
 
     def spell(addr: int) -> str:
-        text = facts.string_at(addr) if style.reader is not None else None
+        text = facts.string_at(addr) if style.adjust is not None else None
         return f"(0x{addr:0{digits}x})" if text is None else f"(0x{addr:0{digits}x}:{text})"
 
     texts = Memo(spell)

@@ -74,6 +74,16 @@ def test_with_symbols() -> None:
     assert "name=abc " in fields(Rec(300, 1, body(b"abc\0")), style=NEW)
 
 
+def test_the_dead_kernel_names_its_own_addresses() -> None:
+    """Its option ``fields``; what an event falls back to whose print fmt cannot be rendered."""
+    event = EVENT.replace('fmt: ""', 'fmt: "%d", function_of_the_kernel(REC->ret)')
+    record = Rec(300, 1, body(b"abc\0", ptr=MODULE + 4))
+    (got,) = render([record], [("test", event)], style=NEW, string_at={BASE + 0x2000: "text"}.get)
+    assert " ptr=br_init+0x4/0x40 [bridge] (" in got
+    assert f"s=(0x{BASE + 0x2000:016x}:text)\n" in got
+    assert f"ptr={MODULE + 4:#x} (" in render([record], [("test", event)])[0]
+
+
 @pytest.mark.parametrize("style", [OLD, NEW])
 def test_what_lies_behind_the_record_overflows(style: object) -> None:
     got = fields(Rec(300, 1, body()[:20]), style=style)
