@@ -10,6 +10,7 @@ formats of trace_printk() to memory of its own (`hold_module_trace_bprintk_forma
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +37,8 @@ SUFFIXES = (".ko", ".ko.xz", ".ko.zst", ".ko.gz")
 MAX_FILES = 1 << 17
 MAX_BTF = 1 << 25
 """Bytes of a module's BTF; amdgpu has 4 MiB."""
+_PRINTS_BYTES = re.compile(r"%[-0-9.*]*p[MmUIiEh]|__print_(?:hex|array)")
+"""In the print fmt of an event whose char arrays may be no strings: the hardware addresses of mac80211."""
 NO_SYMBOLS = SymbolData(np.empty(0, np.uint64), Names.from_list([]), np.empty(0, np.uint8), "module")
 
 
@@ -52,7 +55,7 @@ class ModuleEvent:
     """Offsets of the ``__data_loc`` words."""
     rel_locs: tuple[int, ...] = ()
     strings: tuple[tuple[int, int], ...] = ()
-    """Offset and size of the char arrays, which end with a NUL."""
+    """Offset and size of the char arrays, which end with a NUL; none where some may hold bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,14 +243,16 @@ def _events(memory: RelocatableModule, types: TypeSource, module: str, findings:
             return []
         kind = call.event_class
         end = max((f.offset + f.size for f in kind.fields), default=table.entry_size)
+        text = event_text(call, -1, table, maps)
+        strings = [] if _PRINTS_BYTES.search(text) else [f for f in kind.fields if f.type.startswith("char[")]
         events.append(
             ModuleEvent(
-                ImageEvent(kind.system, call.name, -1, event_text(call, -1, table, maps)),
+                ImageEvent(kind.system, call.name, -1, text),
                 end,
                 max((f.align for f in kind.fields), default=4),
                 tuple(f.offset for f in kind.fields if f.type.startswith("__data_loc")),
                 tuple(f.offset for f in kind.fields if f.type.startswith("__rel_loc")),
-                tuple((f.offset, f.size) for f in kind.fields if f.type.startswith("char[") and f.size),
+                tuple((f.offset, f.size) for f in strings if f.size),
             )
         )
     return events

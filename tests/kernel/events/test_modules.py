@@ -96,6 +96,15 @@ def test_what_records_must_look_like(tmp_path: Path) -> None:
     assert (second.size, second.align, second.data_locs, second.strings) == (20, 8, (16,), ())
 
 
+def test_char_arrays_that_are_printed_as_bytes_need_no_nul(tmp_path: Path) -> None:
+    out = EventWriter(LE64, "x86-64")
+    out.event("mac80211", "drv_sta_state", [("char[6]", "sta_addr", 6, 1, False, 6)], '"%pM", REC->sta_addr')
+    out.event("mac80211", "drv_start", [("char[16]", "wiphy", 16, 1, False, 16)], '"%s", REC->wiphy')
+    module = KoWriter(out)
+    module.code = toy().code
+    assert [bool(event.strings) for event in load(tmp_path, module)[0].events] == [False, True]
+
+
 def test_without_types_there_are_symbols_only(tmp_path: Path) -> None:
     path = tmp_path / "toy.ko"
     path.write_bytes(toy().build())
