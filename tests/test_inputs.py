@@ -221,7 +221,7 @@ def test_pipe_by_name() -> None:
         (b"PERFILE2h\0\0\0", "a perf.data file"),
         (b"makedumpfile\0", f"a flattened kdump (makedumpfile -F): {TAKE_OUT}"),
         (struct.pack("<II", 0x4C694D45, 1), "a LiME memory dump"),
-        (b"QFI\xfb\0\0\0\3", "a qcow2 disk image"),
+        (b"QFI\xfb\0\0\0\3", "a qcow2 image: memory that savevm put there can be had with -loadvm, -S and pmemsave"),
         (struct.pack("<I", 0x43474244), "a ramoops (pstore) zone"),  # PERSISTENT_RAM_SIG
         (struct.pack(">I", 0x43474244), "a big-endian ramoops (pstore) zone"),
         (lzma.compress(b""), "xz"),

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A region is read from an ELF core dump that has all of it, and refused from one that leaves pages of it out."""
+"""Dumps of all memory: a region is read from those that have it whole, and refused from others, which are named."""
 
 from __future__ import annotations
 
+import lzma
+import os
 import struct
 from pathlib import Path
 
@@ -49,3 +51,33 @@ def test_a_core_dump_without_the_zero_pages_of_a_region(tmp_path: Path, abi: Abi
     assert opened((0x1000, 0x100000, parts[0]), (0x1000 + half, 0, parts[1])).region.size == len(region)
     with pytest.raises(NotARegionError, match=r"lacks pages .* rd -p -r region\.bin 0x100000 BYTES"):
         opened((0x1000, 0x100000, parts[0]), (0x9000 + half, 0x108000 + half, parts[1]))
+
+
+@pytest.mark.parametrize(
+    ("magic", "words"),
+    [
+        (b"QEVM\0\0\0\3", "a QEMU migration stream"),
+        (b"LibvirtQemudSave", "a save file of libvirt"),
+        (b"QFI\xfb\0\0\0\3", "a qcow2 image"),
+        (b"KDUMP   ", "a compressed kdump"),
+    ],
+)
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_what_holds_memory_page_by_page_is_no_damaged_region(
+    tmp_path: Path, magic: bytes, words: str, jobs: int
+) -> None:
+    path = tmp_path / "memory"
+    path.write_bytes(magic.ljust(4096, b"\0") + write_region([[(1000, bytes(16))] * 9]))
+    with pytest.raises(NotARegionError, match=f"no persistent ring buffer lies whole in the input; it .* {words}"):
+        rbdump.open(str(path), jobs=jobs)
+    assert rbdump.open(str(path), offset=4096, jobs=jobs).region.offset == 4096
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_no_region_in_what_is_left_of_a_compressed_file(tmp_path: Path, jobs: int) -> None:
+    path = tmp_path / "memory.xz"
+    path.write_bytes(lzma.compress(os.urandom(1 << 20))[:-5000])
+    with pytest.raises(
+        NotARegionError, match=r"looks like binary .*; the xz stream ends in the middle; \d+ bytes could"
+    ):
+        rbdump.open(str(path), jobs=jobs)

@@ -385,33 +385,3 @@ def test_the_process_that_told_the_words_is_waited_for_when_the_next_begins(plai
     Child(lambda: [0]).close()
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
-
-
-@pytest.mark.parametrize(
-    ("magic", "words"),
-    [
-        (b"QEVM\0\0\0\3", "a QEMU migration stream"),
-        (b"LibvirtQemudSave", "a save file of libvirt"),
-        (b"QFI\xfb\0\0\0\3", "a qcow2 image"),
-        (b"KDUMP   ", "a compressed kdump"),
-    ],
-)
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_what_holds_memory_page_by_page_is_no_damaged_region(
-    tmp_path: Path, plain: Path, magic: bytes, words: str, jobs: int
-) -> None:
-    path = tmp_path / "memory"
-    path.write_bytes(magic.ljust(4096, b"\0") + plain.read_bytes())
-    with pytest.raises(NotARegionError, match=f"no persistent ring buffer lies whole in the input; it .* {words}"):
-        rbdump.open(str(path), jobs=jobs)
-    assert rbdump.open(str(path), offset=4096, jobs=jobs).region.offset == 4096
-
-
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_no_region_in_what_is_left_of_a_compressed_file(tmp_path: Path, jobs: int) -> None:
-    path = tmp_path / "memory.xz"
-    path.write_bytes(lzma.compress(os.urandom(1 << 20))[:-5000])
-    with pytest.raises(
-        NotARegionError, match=r"looks like binary .*; the xz stream ends in the middle; \d+ bytes could"
-    ):
-        rbdump.open(str(path), jobs=jobs)

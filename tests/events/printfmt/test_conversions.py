@@ -246,6 +246,7 @@ def test_errors_and_times() -> None:
     tm = {"int tm[9]": [20, 13, 22, 14, 10, 123, 0, 0, 0]}
     assert render('"%ptR %ptRr", REC->tm, REC->tm', tm) == "2023-11-14T22:13:20 0123-10-14T22:13:20"
     odd = {"int tm[9]": [-5, 100, 20, 11, -1, -1901, 0, 0, 0]}
+    assert render('"%ptR", REC->tm', odd) == "18446744073709551615-00-11T20:100:18446744073709551611"
     assert render('"%ptSp", REC->ts', {"s64 ts[2]": [-1, 5]}) == "18446744073709551615.000000005"
     spec = {"s64 ts[2]": [1_700_000_000, 12_345]}
     assert render('"%ptS|%ptSt|%ptSds|%ptSp", REC->ts, REC->ts, REC->ts, REC->ts', spec) == (
