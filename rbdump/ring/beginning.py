@@ -38,6 +38,8 @@ _MOST_TIME = 1 << 30
 """Of the high half of a time: nanoseconds since 1970, for a century to come."""
 _NR_BEST = 16
 """Places in a sub-buffer that are tried for each size, those with most votes."""
+_MOST_WALKS = 64
+"""Sizes and places whose records are read. More of them, and none of them right, has a file made to be slow."""
 
 
 def complete_region(data: Bytes, identity: Identity, geometry: Geometry) -> tuple[Bytes, Found]:
@@ -85,14 +87,15 @@ def headless_region(data: Bytes, found: Found | None) -> tuple[Bytes, Found] | N
     bare = bare_region(data, 0)
     cuts = [(data, whole) for whole in (found, bare) if whole is not None]
     if len(data) <= LARGEST:
-        cuts += [*_beside_pages(data)] or _without_headers(data)
+        beside = max(_beside_pages(data), key=_score, default=None) or _without_headers(data)
+        cuts += [beside] if beside is not None else []
+    return max(cuts, key=_score, default=None)
 
-    def quality(cut: tuple[Bytes, Found]) -> tuple[int, int, int]:
-        good, _, stamped = _quality(*cut)
-        # big-endian sub-buffers of 64 bits look like those of 32 bits that begin four bytes further
-        return good, stamped, cut[1][0].structs.abi.long_size
 
-    return max(cuts, key=quality, default=None)
+def _score(cut: tuple[Bytes, Found]) -> tuple[int, int, int]:
+    good, _, stamped = _quality(*cut)
+    # big-endian sub-buffers of 64 bits look like those of 32 bits that begin four bytes further
+    return good, stamped, cut[1][0].structs.abi.long_size
 
 
 def is_doubtful(data: Bytes, found: Found) -> bool:
@@ -123,8 +126,9 @@ def _beside_pages(data: Bytes) -> Iterator[tuple[Bytes, Found]]:
                 yield cut
 
 
-def _without_headers(data: Bytes) -> Iterator[tuple[Bytes, Found]]:
+def _without_headers(data: Bytes) -> tuple[Bytes, Found] | None:
     """The sub-buffers that fill the input, as those of one CPU."""
+    likely: list[tuple[int, int, Identity]] = []
     for abi in ABIS:
         structs = region_structs(abi, LAYOUTS["C2"])
         for size, at in _likely_starts(data, abi):
@@ -132,13 +136,24 @@ def _without_headers(data: Bytes) -> Iterator[tuple[Bytes, Found]]:
             identity = Identity(at, structs, structs.buffers_offset, by_magic=False)
             look = look_at(data, identity, at, size, count)
             # few begin at the same time
-            if count < MIN_SUBBUFS or not look.is_likely() or len(distinct(look.stamps)) * 2 < len(look.stamps):
-                continue
-            good, used, _ = count_in_order(data, identity, at, size, count)
-            if good >= max(MIN_SUBBUFS, LEAST * used):
-                whole, identity = _behind_headers(data, structs, at, size, count)
-                header, begin, end = next(cpu_places(identity, size, count))
-                yield whole, (identity, Geometry(size, count, (Chunk(header, begin, 0),), end))
+            if count >= MIN_SUBBUFS and look.is_likely() and len(distinct(look.stamps)) * 2 >= len(look.stamps):
+                likely.append((len(look.stamps), size, identity))
+    best: tuple[tuple[int, int, int], int, Identity] | None = None
+    for most, size, identity in sorted(likely, key=lambda one: one[0], reverse=True)[:_MOST_WALKS]:
+        if best is not None and most < best[0][0]:
+            break  # each second sub-buffer looks like one that is twice as large
+        at, structs = identity.offset, identity.structs
+        good, used, stamped = count_in_order(data, identity, at, size, (len(data) - at) // size)
+        score = good, stamped, structs.abi.long_size
+        if good >= max(MIN_SUBBUFS, LEAST * used) and (best is None or score > best[0]):
+            best = score, size, identity
+    if best is None:
+        return None
+    _, size, identity = best
+    count = (len(data) - identity.offset) // size
+    whole, identity = _behind_headers(data, identity.structs, identity.offset, size, count)
+    header, begin, end = next(cpu_places(identity, size, count))
+    return whole, (identity, Geometry(size, count, (Chunk(header, begin, 0),), end))
 
 
 def _likely_starts(data: Bytes, abi: Abi) -> Iterator[tuple[int, int]]:

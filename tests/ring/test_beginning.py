@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from rbdump.errors import NotARegionError
-from rbdump.ring import RecordTable, Region, open_region, walk_region
+from rbdump.ring import RecordTable, Region, beginning, open_region, walk_region
+from rbdump.ring.evidence import count_in_order
+from rbdump.ring.identify import Identity
 from tests.ring.test_walk import load, steady
 from tests.ringwriter import RegionWriter
 
@@ -112,6 +114,21 @@ def test_sub_buffers_of_one_cpu_without_any_header(
     region = check_cut(load(writer.region()), writer.data_offsets[0] + 2 * subbuf_size + cut)
     assert {"beginning-cut-off", "headers-destroyed"} <= codes(region)
     assert (region.subbuf_size, len(region.cpus)) == (subbuf_size, 1)
+
+
+def test_records_are_read_only_where_most_sub_buffers_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each second sub-buffer looks like one that is twice as large, each 64th like one of 256 KiB."""
+    sizes = []
+
+    def count(data: np.ndarray, identity: Identity, at: int, size: int, number: int) -> tuple[int, int, int]:
+        sizes.append(size)
+        return count_in_order(data, identity, at, size, number)
+
+    monkeypatch.setattr(beginning, "count_in_order", count)
+    writer = RegionWriter([steady(60_000)], layout="C2", nr_subbufs=1024)
+    data = load(writer.region())[writer.data_offsets[0] + 5000 :]
+    assert len(open_region(data.copy()).cpus[0]) > 1000
+    assert set(sizes) == {4096}
 
 
 def test_a_cut_of_empty_sub_buffers_leaves_the_layout_of_kernels_that_exist() -> None:
