@@ -38,14 +38,14 @@ def _load_segments(data: npt.NDArray[np.uint8]) -> list[_Segment]:
     (kind,) = struct.unpack_from(order + "H", head, 16)
     (at,) = struct.unpack_from(order + ("Q" if wide else "I"), head, 32 if wide else 28)
     size, count = struct.unpack_from(order + "HH", head, 54 if wide else 42)
-    row = struct.Struct(order + ("IIQQQQ" if wide else "IIIII"))
-    if kind != _CORE or count == _MANY_SEGMENTS or size < row.size or at + size * count > len(data):
+    row = struct.Struct(order + ("IIQQQQQQ" if wide else "IIIIIIII"))
+    if kind != _CORE or count == _MANY_SEGMENTS or size != row.size or at + size * count > len(data):
         return []
     table = data[at : at + size * count].tobytes()
     segments = []
     for number in range(count):
         values = row.unpack_from(table, number * size)
-        offset, vaddr, paddr, length = values[2:] if wide else values[1:]
+        offset, vaddr, paddr, length = values[2:6] if wide else values[1:5]
         if values[0] == _LOAD and length:
             segments.append(_Segment(offset, offset + length, paddr, vaddr))
     return sorted(segments, key=lambda segment: segment.begin)
@@ -61,13 +61,13 @@ def torn_at(data: npt.NDArray[np.uint8], offset: int, size: int) -> int | None:
     if not inside:
         return None
     wanted = min(offset + size, len(data))
-    for first in inside:
-        for of in ("paddr", "vaddr"):
-            distance = getattr(first, of) - first.begin
-            end = first.end
-            for other in segments:
-                if other.begin <= end and getattr(other, of) - other.begin == distance:
-                    end = max(end, other.end)
-            if end >= wanted:
-                return None
+    for of in ("paddr", "vaddr"):
+        ends: dict[int, int] = {}
+        """Where the file ends to have memory as it is, by the distance between the two."""
+        for segment in segments:
+            distance = getattr(segment, of) - segment.begin
+            if segment.begin <= ends.get(distance, offset) and segment.end > offset:
+                ends[distance] = max(ends.get(distance, 0), segment.end)
+        if max(ends.values()) >= wanted:
+            return None
     return inside[0].paddr + offset - inside[0].begin

@@ -6,12 +6,15 @@ from __future__ import annotations
 import lzma
 import os
 import struct
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import rbdump
 from rbdump.abi import Abi
+from rbdump.analysis.coredump import torn_at
 from rbdump.errors import NotARegionError
 from tests.ringwriter import write_region
 
@@ -51,6 +54,19 @@ def test_a_core_dump_without_the_zero_pages_of_a_region(tmp_path: Path, abi: Abi
     assert opened((0x1000, 0x100000, parts[0]), (0x1000 + half, 0, parts[1])).region.size == len(region)
     with pytest.raises(NotARegionError, match=r"lacks pages .* rd -p -r region\.bin 0x100000 BYTES"):
         opened((0x1000, 0x100000, parts[0]), (0x9000 + half, 0x108000 + half, parts[1]))
+
+
+def test_as_many_segments_as_a_core_dump_can_have_that_all_hold_the_region() -> None:
+    """Made to be slow: each has it at another address."""
+    count = 65534
+    row = struct.Struct("<IIQQQQQQ")
+    head = core_dump(Abi("little", 8), [])[:56] + struct.pack("<4H", count, 0, 0, 0)
+    table = b"".join(row.pack(1, 7, at, 7 * at, 3 * at * at, 4 << 20, 0, 0) for at in range(count))
+    data = np.frombuffer((head + table).ljust(8 << 20, b"\0"), np.uint8)
+    assert torn_at(data, 4 << 19, 4 << 19) is None
+    begin = time.process_time()
+    assert torn_at(data, 4 << 19, 4 << 20) == 4 << 19
+    assert time.process_time() - begin < 10
 
 
 @pytest.mark.parametrize(
