@@ -85,12 +85,17 @@ def _with_pointers(anywhere: Words, at: npt.NDArray[np.int64], structs: RegionSt
 
 @cache
 def _cpu_structs(big: bool) -> tuple[RegionStructs, ...]:
-    """One layout for each place that `subbuf_size` and `buffers[]` have in the header of a CPU; era A0 left out."""
+    """One layout for each word size, and place that `subbuf_size` and `buffers[]` have in the header of a CPU.
+
+    Era A0 is left out.
+    """
     every = [
         region_structs(abi, layout)
         for abi in ABIS
         for layout in LAYOUTS.values()
         if layout.name != "A0" and (abi.byteorder == "big") == big
     ]
-    where = ((member_offset(structs.cpu_meta, "subbuf_size"), size_of(structs.cpu_meta)) for structs in every)
+    where = (
+        (structs.abi, member_offset(structs.cpu_meta, "subbuf_size"), size_of(structs.cpu_meta)) for structs in every
+    )
     return tuple(dict(zip(where, every, strict=True)).values())

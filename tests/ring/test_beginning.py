@@ -14,6 +14,7 @@ from rbdump.errors import NotARegionError
 from rbdump.ring import RecordTable, Region, beginning, open_region, walk_region
 from rbdump.ring.evidence import count_in_order
 from rbdump.ring.identify import Identity
+from rbdump.ring.unaligned import unaligned_headers
 from tests.ring.test_walk import load, steady
 from tests.ringwriter import RegionWriter
 
@@ -74,6 +75,26 @@ def test_the_rest_of_a_cpu_is_shown_with_the_number_it_has(
     assert "beginning-cut-off" in codes(region)
     lost = region.cpus[0].subbufs.offset < region.lacking
     assert (region.cpus[0].subbufs.state == 8).tolist() == lost.tolist()
+
+
+@pytest.mark.parametrize("layout", ["A'", "B", "B'", "C2"])
+@pytest.mark.parametrize("byteorder", ["little", "big"])
+@pytest.mark.parametrize("long_size", [4, 8])
+def test_the_header_of_the_next_cpu_is_found_beside_a_page(
+    layout: str, byteorder: Literal["little", "big"], long_size: Literal[4, 8]
+) -> None:
+    """What the layouts call `subbuf_size` is as far from `buffers[]` in some of 32 and of 64 bits."""
+    writer = RegionWriter(
+        [steady(300, cpu=cpu) for cpu in range(3)],
+        layout=layout,
+        byteorder=byteorder,
+        long_size=long_size,
+        nr_subbufs=4,
+    )
+    data, cut = load(writer.region()), writer.data_offsets[0] + 2731
+    assert open_region(data).cpus[1].offset - cut in unaligned_headers(data[cut:].copy())
+    region = check_cut(data, cut)
+    assert (region.subbuf_size, region.nr_subbufs, len(region.cpus)) == (4096, 4, 3)
 
 
 @pytest.mark.parametrize("sample", ["6.12.43-modules", "7.3.4-modules", "arm64-16k-7.2.12-sched"])
