@@ -173,7 +173,7 @@ class _Parser:
                 raise self.fail("this `{` has no `}`")
             try:
                 # bitmap_parselist() takes blanks for commas, and as many as there are
-                cpus = parse_cpulist(",".join(re.split(r"[\s,]+", self.text[self.at + 1 : end].strip(" \t,"))))
+                cpus = parse_cpulist(",".join(re.findall(r"[^\s,]+", self.text[self.at + 1 : end])))
             except UsageError as error:
                 raise self.fail(str(error), self.at + 1) from None
             self.at = end + 1
