@@ -110,7 +110,7 @@ def _open_region(source: Input, options: WalkOptions) -> Region:
     except NotARegionError as error:
         lost = "".join(f"; {finding.message}" for finding in source.findings)
         raise NotARegionError(f"{name}: {error}; it looks like {describe(source.data)}{lost}") from None
-    paddr = torn_at(source.data, region.offset, region.size) if options.offset is None else None
+    paddr = torn_at(source.data, region.offset - region.lacking, region.size) if options.offset is None else None
     if paddr is not None:
         raise NotARegionError(
             f"{name}: the region at {region.offset:#x} lacks pages in this ELF core dump: dump zero pages too "

@@ -61,22 +61,25 @@ def complete_region(data: Bytes, identity: Identity, geometry: Geometry) -> tupl
         # era C has the same headers of CPUs, and what would tell of a global header is lost
         structs = region_structs(structs.abi, LAYOUTS["C2"])
     at = identity.offset - count * size if in_front else first.data
-    data, identity = _behind_headers(data, structs, at, size, count)
+    whole_region = _region_of(structs, at, size, count)
+    if whole_region.offset < 0 and len(data) > LARGEST:
+        return data, (identity, geometry)  # zeros in front would be a copy of it all
+    data, identity = _behind_zeros(data, whole_region)
     return data, (identity, derive_geometry(data, identity, guess=False))
 
 
-def _behind_headers(
-    data: Bytes, structs: RegionStructs, at: int, subbuf_size: int, nr_subbufs: int
-) -> tuple[Bytes, Identity]:
-    """The region whose first CPU has its sub-buffers at ``at``, and the input with the zeros that it lacks in front."""
+def _region_of(structs: RegionStructs, at: int, subbuf_size: int, nr_subbufs: int) -> Identity:
+    """The region whose first CPU has its sub-buffers at ``at``; its offset is negative if the input begins inside."""
     region = Identity(0, structs, structs.buffers_offset, by_magic=False)
     _, begin, _ = next(cpu_places(region, subbuf_size, nr_subbufs))
-    lacking = max(0, begin - at)
-    return _put_in_front(data, lacking), replace(region, offset=at + lacking - begin)
+    return replace(region, offset=at - begin)
 
 
-def _put_in_front(data: Bytes, zeros: int) -> Bytes:
-    return np.concatenate([np.zeros(zeros, np.uint8), data]) if zeros else data
+def _behind_zeros(data: Bytes, region: Identity) -> tuple[Bytes, Identity]:
+    """The input with as many zeros in front as it lacks of the region, and where that lies then."""
+    zeros = max(0, -region.offset)
+    whole = np.concatenate([np.zeros(zeros, np.uint8), data]) if zeros else data
+    return whole, replace(region, offset=region.offset + zeros)
 
 
 def headless_region(data: Bytes, found: Found | None) -> tuple[Bytes, Found] | None:
@@ -151,7 +154,7 @@ def _without_headers(data: Bytes) -> tuple[Bytes, Found] | None:
         return None
     _, size, identity = best
     count = (len(data) - identity.offset) // size
-    whole, identity = _behind_headers(data, identity.structs, identity.offset, size, count)
+    whole, identity = _behind_zeros(data, _region_of(identity.structs, identity.offset, size, count))
     header, begin, end = next(cpu_places(identity, size, count))
     return whole, (identity, Geometry(size, count, (Chunk(header, begin, 0),), end))
 
