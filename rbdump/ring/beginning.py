@@ -29,8 +29,10 @@ __all__ = ["complete_region", "headless_region", "is_doubtful"]
 Bytes = npt.NDArray[np.uint8]
 
 _PAGE = 4096
-_ROW = SUBBUF_SIZES[-1]
-_MOST_ROWS = 64
+_SIZES = tuple(size for size in SUBBUF_SIZES if size <= 1 << 16)
+"""Where no header says it: larger pages are rare, and numbers in a row look like those."""
+_ROW = _SIZES[-1]
+_MOST_ROWS = 256
 """Rows of so many bytes that are looked at, from all of the input."""
 _HEADER = 16
 """Bytes of a sub-buffer's header at most: its time, and the commit word."""
@@ -138,8 +140,10 @@ def _without_headers(data: Bytes) -> tuple[Bytes, Found] | None:
             count = (len(data) - at) // size
             identity = Identity(at, structs, structs.buffers_offset, by_magic=False)
             look = look_at(data, identity, at, size, count)
-            # few begin at the same time
-            if count >= MIN_SUBBUFS and look.is_likely() and len(distinct(look.stamps)) * 2 >= len(look.stamps):
+            if count < MIN_SUBBUFS or not look.is_likely():
+                continue
+            # few begin at the same time, and the next one is begun when an event finds no room
+            if len(distinct(look.stamps)) * 2 >= len(look.stamps) and np.median(look.sizes) * 2 >= size:
                 likely.append((len(look.stamps), size, identity))
     best: tuple[tuple[int, int, int], int, Identity] | None = None
     for most, size, identity in sorted(likely, key=lambda one: one[0], reverse=True)[:_MOST_WALKS]:
@@ -179,7 +183,7 @@ def _likely_starts(data: Bytes, abi: Abi) -> Iterator[tuple[int, int]]:
                 rest = columns[5 - commit]
                 possible &= (rest == 0) | (rest == 0xFFFF_FFFF)
             votes[shift::4] += possible.reshape(-1, _ROW // 4).sum(axis=0)
-    for size in SUBBUF_SIZES:
+    for size in _SIZES:
         sums = votes.reshape(-1, size).sum(axis=0)
         best = np.argsort(-sums, kind="stable")[:_NR_BEST].tolist()
         yield from ((size, at) for at in {*best, *range(0, size, _PAGE)} if sums[at])

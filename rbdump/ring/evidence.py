@@ -38,6 +38,8 @@ class Look:
 
     stamps: npt.NDArray[np.uint64]
     """Time stamps of those that hold something."""
+    sizes: npt.NDArray[np.int64]
+    """Bytes that these hold."""
     skipped: int
     """Others in front of the last of these."""
     wrong: int
@@ -55,12 +57,13 @@ def look_at(data: Bytes, identity: Identity, at: int, subbuf_size: int, nr_subbu
     header = size_of(structs.subbuf)
     nr_subbufs = min(nr_subbufs, (len(data) - at) // subbuf_size)
     if at < 0 or nr_subbufs < 1:
-        return Look(np.empty(0, np.uint64), 0, 0, 0)
+        return Look(np.empty(0, np.uint64), np.empty(0, np.int64), 0, 0, 0)
     subbufs = parse_subbufs(data, at, nr_subbufs, subbuf_size, header, structs.abi)
     possible = subbufs.size <= subbuf_size - header
     used = np.flatnonzero(possible & (subbufs.size > 0) & (subbufs.size % 4 == 0) & (subbufs.time_stamp != 0))
     skipped = int(used[-1]) + 1 - len(used) if len(used) else 0
-    return Look(subbufs.time_stamp[used], skipped, nr_subbufs - int(np.count_nonzero(possible)), nr_subbufs)
+    wrong = nr_subbufs - int(np.count_nonzero(possible))
+    return Look(subbufs.time_stamp[used], subbufs.size[used], skipped, wrong, nr_subbufs)
 
 
 def count_in_order(data: Bytes, identity: Identity, at: int, subbuf_size: int, nr_subbufs: int) -> tuple[int, int, int]:

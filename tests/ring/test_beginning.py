@@ -165,6 +165,12 @@ def test_what_lies_in_front_of_a_whole_region_is_not_missed() -> None:
     assert not open_region(load(bytes(8 * 4096) + region)).lacking
 
 
+def test_numbers_in_a_row_are_no_sub_buffers() -> None:
+    for dtype in ("<u4", ">u4", "<u8"):
+        with pytest.raises(NotARegionError):
+            open_region(np.arange(300_000, dtype=np.uint64).astype(dtype).view(np.uint8))
+
+
 def test_noise_has_no_beginning() -> None:
     noise = np.random.default_rng(0).integers(0, 256, 1 << 20).astype(np.uint8)
     for data in (noise, noise & 3, np.zeros(1 << 16, np.uint8), noise[:4097]):
