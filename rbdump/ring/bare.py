@@ -9,8 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from rbdump.ring.evidence import count_in_order
-from rbdump.ring.geometry import Geometry, guess_geometry
+from rbdump.ring.geometry import Geometry, count_all_in_order, guess_geometry
 from rbdump.ring.identify import ABIS, MIN_SUBBUFS, Identity
 from rbdump.ring.layout import LAYOUTS
 from rbdump.ring.structs import region_structs
@@ -39,9 +38,7 @@ def bare_region(data: Bytes, offset: int) -> tuple[Identity, Geometry] | None:
             if guess is None:
                 continue
             (_, evenness, _), geometry = guess
-            size, count = geometry.subbuf_size, geometry.nr_subbufs
-            each = [count_in_order(data, identity, chunk.data, size, count) for chunk in geometry.chunks]
-            good, used, stamped = (sum(column) for column in zip(*each, strict=True))
+            good, used, stamped = count_all_in_order(data, identity, geometry)
             score = good, stamped, evenness
             if good >= max(MIN_SUBBUFS, LEAST * used) and (best is None or score > best[0]):
                 best = score, (identity, geometry)

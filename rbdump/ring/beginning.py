@@ -8,7 +8,7 @@ other CPUs tell where that was, or else the sub-buffers.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -16,15 +16,15 @@ import numpy.typing as npt
 from rbdump.abi import Abi
 from rbdump.columns import distinct
 from rbdump.ring.bare import LARGEST, LEAST, bare_region
-from rbdump.ring.evidence import count_in_order, look_at, looks_like_subbufs
+from rbdump.ring.evidence import look_at, looks_like_subbufs
 from rbdump.ring.find import Found, region_of_cpu
-from rbdump.ring.geometry import Chunk, Geometry, cpu_places, derive_geometry
+from rbdump.ring.geometry import Chunk, Geometry, count_all_in_order, cpu_places, derive_geometry
 from rbdump.ring.identify import ABIS, MIN_SUBBUFS, SUBBUF_SIZES, Identity
 from rbdump.ring.layout import LAYOUTS
 from rbdump.ring.structs import RegionStructs, region_structs
 from rbdump.ring.unaligned import unaligned_headers
 
-__all__ = ["complete_region", "headless_region", "is_doubtful"]
+__all__ = ["whole_region"]
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -44,7 +44,47 @@ _MOST_WALKS = 64
 """Sizes and places whose records are read. More of them, and none of them right, has a file made to be slow."""
 
 
-def complete_region(data: Bytes, identity: Identity, geometry: Geometry) -> tuple[Bytes, Found]:
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """A region that may be the right one, in the input behind the zeros that it lacks, and what its records say."""
+
+    data: Bytes
+    found: Found
+    good: int
+    used: int
+    stamped: int
+    """As `count_in_order` has them."""
+
+    @classmethod
+    def judged(cls, data: Bytes, found: Found) -> _Cut:
+        return cls(data, found, *count_all_in_order(data, *found))
+
+    def is_likely(self) -> bool:
+        return self.good >= LEAST * self.used
+
+    def score(self) -> tuple[int, int, int]:
+        # big-endian sub-buffers of 64 bits look like those of 32 bits that begin four bytes further
+        return self.good, self.stamped, self.found[0].structs.abi.long_size
+
+
+def whole_region(data: Bytes, found: Found | None) -> tuple[Bytes, Found] | None:
+    """The region of an input, with as many zeros in front as the input lacks of it; None if it has none.
+
+    ``found`` is what a search for headers on pages gave. Without a magic, and with few sub-buffers whose records are in
+    order, its header may be an accident.
+    """
+    cut = None
+    if found is not None:
+        data, found = _complete_region(data, *found)
+        if found[0].by_magic:
+            return data, found
+        cut = _Cut.judged(data, found)
+    if cut is None or not cut.is_likely():
+        cut = _headless_region(data, cut)
+    return None if cut is None else (cut.data, cut.found)
+
+
+def _complete_region(data: Bytes, identity: Identity, geometry: Geometry) -> tuple[Bytes, Found]:
     """A region that was found, with the CPU in front of it whose sub-buffers the input has without their beginning.
 
     As given if there is none. Else the input with as many zeros in front as it lacks.
@@ -63,10 +103,10 @@ def complete_region(data: Bytes, identity: Identity, geometry: Geometry) -> tupl
         # era C has the same headers of CPUs, and what would tell of a global header is lost
         structs = region_structs(structs.abi, LAYOUTS["C2"])
     at = identity.offset - count * size if in_front else first.data
-    whole_region = _region_of(structs, at, size, count)
-    if whole_region.offset < 0 and len(data) > LARGEST:
+    region = _region_of(structs, at, size, count)
+    if region.offset < 0 and len(data) > LARGEST:
         return data, (identity, geometry)  # zeros in front would be a copy of it all
-    data, identity = _behind_zeros(data, whole_region)
+    data, identity = _behind_zeros(data, region)
     return data, (identity, derive_geometry(data, identity, guess=False))
 
 
@@ -84,54 +124,29 @@ def _behind_zeros(data: Bytes, region: Identity) -> tuple[Bytes, Identity]:
     return whole, replace(region, offset=region.offset + zeros)
 
 
-def headless_region(data: Bytes, found: Found | None) -> tuple[Bytes, Found] | None:
+def _headless_region(data: Bytes, doubtful: _Cut | None) -> _Cut | None:
     """A region that has no header of a CPU on a page of the input, or none at all; with the zeros that it lacks.
 
-    ``found`` has one: what it is if nothing else has more sub-buffers whose records are in order to their end.
+    ``doubtful`` has one: what it is if nothing else has more sub-buffers whose records are in order to their end.
     """
     bare = bare_region(data, 0)
-    cuts = [(data, whole) for whole in (found, bare) if whole is not None]
+    cuts = [doubtful, _Cut.judged(data, bare) if bare is not None else None]
     if len(data) <= LARGEST:
-        beside = max(_beside_pages(data), key=_score, default=None) or _without_headers(data)
-        cuts += [beside] if beside is not None else []
-    return max(cuts, key=_score, default=None)
+        cuts.append(max(_beside_pages(data), key=_Cut.score, default=None) or _without_headers(data))
+    return max((cut for cut in cuts if cut is not None), key=_Cut.score, default=None)
 
 
-def _score(cut: tuple[Bytes, Found]) -> tuple[int, int, int]:
-    good, _, stamped = _quality(*cut)
-    # big-endian sub-buffers of 64 bits look like those of 32 bits that begin four bytes further
-    return good, stamped, cut[1][0].structs.abi.long_size
-
-
-def is_doubtful(data: Bytes, found: Found) -> bool:
-    """Whether a region without magic has few sub-buffers whose records are in order: its header may be an accident."""
-    if found[0].by_magic:
-        return False
-    good, used, _ = _quality(data, found)
-    return good < LEAST * used
-
-
-def _quality(data: Bytes, found: Found) -> tuple[int, int, int]:
-    """`count_in_order` of the sub-buffers of all CPUs."""
-    identity, geometry = found
-    size, count = geometry.subbuf_size, geometry.nr_subbufs
-    each = (count_in_order(data, identity, chunk.data, size, count) for chunk in geometry.chunks)
-    good, used, stamped = (sum(column) for column in zip(*each, strict=True))
-    return good, used, stamped
-
-
-def _beside_pages(data: Bytes) -> Iterator[tuple[Bytes, Found]]:
+def _beside_pages(data: Bytes) -> Iterator[_Cut]:
     """The regions of which a CPU has its header anywhere."""
     for at in unaligned_headers(data):
         found = region_of_cpu(data, at)
         if found is not None:
-            cut = complete_region(data, *found)
-            good, used, _ = _quality(*cut)
-            if good and good >= LEAST * used:
+            cut = _Cut.judged(*_complete_region(data, *found))
+            if cut.good and cut.is_likely():
                 yield cut
 
 
-def _without_headers(data: Bytes) -> tuple[Bytes, Found] | None:
+def _without_headers(data: Bytes) -> _Cut | None:
     """The sub-buffers that fill the input, as those of one CPU."""
     likely: list[tuple[int, int, Identity]] = []
     for abi in ABIS:
@@ -145,22 +160,22 @@ def _without_headers(data: Bytes) -> tuple[Bytes, Found] | None:
             # few begin at the same time, and the next one is begun when an event finds no room
             if len(distinct(look.stamps)) * 2 >= len(look.stamps) and np.median(look.sizes) * 2 >= size:
                 likely.append((len(look.stamps), size, identity))
-    best: tuple[tuple[int, int, int], int, Identity] | None = None
+    best: _Cut | None = None
     for most, size, identity in sorted(likely, key=lambda one: one[0], reverse=True)[:_MOST_WALKS]:
-        if best is not None and most < best[0][0]:
+        if best is not None and most < best.good:
             break  # each second sub-buffer looks like one that is twice as large
-        at, structs = identity.offset, identity.structs
-        good, used, stamped = count_in_order(data, identity, at, size, (len(data) - at) // size)
-        score = good, stamped, structs.abi.long_size
-        if good >= max(MIN_SUBBUFS, LEAST * used) and (best is None or score > best[0]):
-            best = score, size, identity
+        at, count = identity.offset, (len(data) - identity.offset) // size
+        geometry = Geometry(size, count, (Chunk(at, at, 0),), at + size * count)
+        cut = _Cut.judged(data, (identity, geometry))
+        if cut.good >= MIN_SUBBUFS and cut.is_likely() and (best is None or cut.score() > best.score()):
+            best = cut
     if best is None:
         return None
-    _, size, identity = best
-    count = (len(data) - identity.offset) // size
+    identity, geometry = best.found
+    size, count = geometry.subbuf_size, geometry.nr_subbufs
     whole, identity = _behind_zeros(data, _region_of(identity.structs, identity.offset, size, count))
     header, begin, end = next(cpu_places(identity, size, count))
-    return whole, (identity, Geometry(size, count, (Chunk(header, begin, 0),), end))
+    return replace(best, data=whole, found=(identity, Geometry(size, count, (Chunk(header, begin, 0),), end)))
 
 
 def _likely_starts(data: Bytes, abi: Abi) -> Iterator[tuple[int, int]]:

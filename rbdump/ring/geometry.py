@@ -26,6 +26,7 @@ __all__ = [
     "Chunk",
     "Geometry",
     "are_swaps_shifted",
+    "count_all_in_order",
     "cpu_places",
     "derive_geometry",
     "guess_geometry",
@@ -137,16 +138,23 @@ def _resized(data: Bytes, identity: Identity, geometry: Geometry, sizes: set[int
     if sum(chunk.plausible for chunk in chunks) > 1 or not chunks[0].exact or (told and len(chunks) == 1):
         return geometry
 
-    def nr_good(geometry: Geometry) -> int:
-        size = geometry.subbuf_size
-        return sum(count_in_order(data, identity, chunk.data, size, number)[0] for chunk in geometry.chunks)
-
     others = [
         _lay_out(data, identity, size, number, sizes, total_size)
         for size in SUBBUF_SIZES
         if any(nr_subbufs_for(identity, total_size, cpus, size) == number for cpus in range(1, MAX_GUESSED_CPUS + 1))
     ]
-    return max([geometry, *(other for other in others if other.chunks)], key=nr_good)
+    return max(
+        [geometry, *(other for other in others if other.chunks)],
+        key=lambda one: count_all_in_order(data, identity, one)[0],
+    )
+
+
+def count_all_in_order(data: Bytes, identity: Identity, geometry: Geometry) -> tuple[int, int, int]:
+    """`count_in_order` of the sub-buffers of all CPUs."""
+    size, count = geometry.subbuf_size, geometry.nr_subbufs
+    each = (count_in_order(data, identity, chunk.data, size, count) for chunk in geometry.chunks)
+    good, used, stamped = (sum(column) for column in zip(*each, strict=True))
+    return good, used, stamped
 
 
 def _intact(data: Bytes, identity: Identity, geometry: Geometry) -> bool:

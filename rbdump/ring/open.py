@@ -18,7 +18,7 @@ from rbdump.columns import distinct
 from rbdump.errors import NotARegionError
 from rbdump.findings import Finding, Severity, first_of
 from rbdump.ring.bare import bare_region
-from rbdump.ring.beginning import complete_region, headless_region, is_doubtful
+from rbdump.ring.beginning import whole_region
 from rbdump.ring.buffers import is_permutation, repair_buffers
 from rbdump.ring.edges import say_edges
 from rbdump.ring.find import first_region, region_at, regions_behind
@@ -49,11 +49,7 @@ def open_region(data: Bytes, *, offset: int | None = None) -> Region:
     if offset is not None:
         found = region_at(places, offset) or bare_region(data, offset)
     else:
-        found = first_region(places, 0)
-        if found is not None:
-            data, found = complete_region(data, *found)
-        if found is None or is_doubtful(data, found):
-            data, found = headless_region(data, found) or (data, None)
+        data, found = whole_region(data, first_region(places, 0)) or (data, None)
     if found is None:
         where = "anywhere in the input" if offset is None else f"at offset {offset:#x}, nor anywhere else"
         raise NotARegionError(f"no persistent ring buffer {where}")

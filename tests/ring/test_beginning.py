@@ -12,7 +12,7 @@ import pytest
 
 from rbdump.errors import NotARegionError
 from rbdump.ring import RecordTable, Region, beginning, open_region, walk_region
-from rbdump.ring.evidence import count_in_order
+from rbdump.ring.geometry import Geometry, count_all_in_order
 from rbdump.ring.identify import Identity
 from rbdump.ring.unaligned import unaligned_headers
 from tests.ring.test_walk import load, steady
@@ -141,11 +141,11 @@ def test_records_are_read_only_where_most_sub_buffers_can_be(monkeypatch: pytest
     """Each second sub-buffer looks like one that is twice as large, each 64th like one of 256 KiB."""
     sizes = []
 
-    def count(data: np.ndarray, identity: Identity, at: int, size: int, number: int) -> tuple[int, int, int]:
-        sizes.append(size)
-        return count_in_order(data, identity, at, size, number)
+    def count(data: np.ndarray, identity: Identity, geometry: Geometry) -> tuple[int, int, int]:
+        sizes.append(geometry.subbuf_size)
+        return count_all_in_order(data, identity, geometry)
 
-    monkeypatch.setattr(beginning, "count_in_order", count)
+    monkeypatch.setattr(beginning, "count_all_in_order", count)
     writer = RegionWriter([steady(60_000)], layout="C2", nr_subbufs=1024)
     data = load(writer.region())[writer.data_offsets[0] + 5000 :]
     assert len(open_region(data.copy()).cpus[0]) > 1000
