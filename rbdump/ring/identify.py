@@ -31,6 +31,7 @@ __all__ = [
     "plausible_sizes",
     "sane_pointers",
     "structure_offsets",
+    "word_on_each_byte",
 ]
 
 Bytes = npt.NDArray[np.uint8]
@@ -57,6 +58,11 @@ class Identity:
     """Offset of the first CPU's header, from the region's start."""
     by_magic: bool
     """False when only the structure was recognised."""
+
+
+def word_on_each_byte(data: Bytes) -> npt.NDArray[np.uint32]:
+    """The little-endian word of four bytes that begins on each byte, as a view."""
+    return np.ndarray((max(len(data) - 3, 0),), "<u4", buffer=data, strides=(1,))
 
 
 def plausible_sizes(subbuf_size: int, nr_subbufs: int, room: int) -> bool:
@@ -92,7 +98,7 @@ def _have_sizes(
 ) -> npt.NDArray[np.bool_]:
     """At which offsets the sizes of a CPU stand, any of ``distances`` further; it has ``most`` sub-buffers at most."""
     found = np.zeros(len(offsets), np.bool_)
-    words = np.ndarray((max(len(data) - 3, 0),), "<u4", buffer=data, strides=(1,))
+    words = word_on_each_byte(data)
     for distance in distances:
         inside = np.flatnonzero(offsets + (distance + 8) <= len(data))
         inside = inside[np.isin(words[offsets[inside] + distance], _SIZES_EITHER_ORDER)]

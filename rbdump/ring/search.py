@@ -13,7 +13,7 @@ from itertools import chain
 import numpy as np
 import numpy.typing as npt
 
-from rbdump.ring.identify import MAGIC_ONLY, likely_offsets, structure_offsets
+from rbdump.ring.identify import MAGIC_ONLY, likely_offsets, structure_offsets, word_on_each_byte
 from rbdump.ring.layout import META_MAGIC
 
 __all__ = ["Places"]
@@ -119,5 +119,4 @@ def _magics_in(block: Bytes) -> npt.NDArray[np.int64]:
     at = at[(at >= 0) & (at + 4 <= len(block))]
     if not len(at):
         return at
-    words: npt.NDArray[np.uint32] = np.ndarray((len(block) - 3,), "<u4", buffer=block, strides=(1,))[at]
-    return at[np.isin(words, _MAGICS)]
+    return at[np.isin(word_on_each_byte(block)[at], _MAGICS)]

@@ -10,7 +10,7 @@ from itertools import islice
 import numpy as np
 import numpy.typing as npt
 
-from rbdump.ring.identify import ABIS, MIN_SUBBUFS, SUBBUF_SIZES, looks_like_cpu, sane_pointers
+from rbdump.ring.identify import ABIS, MIN_SUBBUFS, SUBBUF_SIZES, looks_like_cpu, sane_pointers, word_on_each_byte
 from rbdump.ring.layout import LAYOUTS
 from rbdump.ring.structs import RegionStructs, member_offset, region_structs, size_of
 
@@ -44,7 +44,7 @@ def unaligned_headers(data: Bytes) -> Iterator[int]:
 
 
 def _possible_headers(data: Bytes) -> Iterator[tuple[int, RegionStructs]]:
-    anywhere = np.ndarray((max(len(data) - 3, 0),), "<u4", buffer=data, strides=(1,))
+    anywhere = word_on_each_byte(data)
     for begin in range(0, len(data) - 8, _BLOCK):
         for shift in range(4):
             block = data[begin + shift : begin + shift + _BLOCK + 4]
