@@ -19,6 +19,7 @@ __all__ = [
     "UsageError",
     "WrongImageError",
     "complain",
+    "name_of",
     "printable",
 ]
 
@@ -93,6 +94,11 @@ class OutputError(RbdumpError):
     """The output cannot be written."""
 
     status = ExitStatus.OUTPUT
+
+
+def name_of(path: str) -> str:
+    """What messages call an input; ``-`` is standard input."""
+    return "standard input" if path == "-" else path
 
 
 def printable(text: str) -> str:

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rbdump.decompress import DECOMPRESSED_LIMIT, Unpacked, compression_of, unpack
-from rbdump.errors import InputError, RbdumpError, SourceError
+from rbdump.errors import InputError, RbdumpError, SourceError, name_of
 from rbdump.findings import Finding, Severity
 
 __all__ = [
@@ -122,7 +122,7 @@ def _read_stream(file: BinaryIO, name: str, error: type[RbdumpError], limit: int
 
 def _read(path: str, error: type[RbdumpError], limit: int) -> npt.NDArray[np.uint8]:
     if path == "-":
-        return _read_stream(sys.stdin.buffer, "standard input", error, limit)
+        return _read_stream(sys.stdin.buffer, name_of(path), error, limit)
     try:
         with open(path, "rb") as file:
             mode = os.fstat(file.fileno()).st_mode
@@ -144,7 +144,7 @@ def _load(
     unpack: Callable[[memoryview, str, int], Unpacked] = unpack,
 ) -> Input:
     data = _read(path, error, limit) if raw is None else raw
-    name = "standard input" if path == "-" else path
+    name = name_of(path)
     if not len(data):
         raise error(f"{name}: is empty")
     kind = compression_of(data[:8].tobytes())
@@ -182,7 +182,7 @@ def map_source(path: str) -> npt.NDArray[np.uint8]:
     """The bytes of a kernel image as the file holds them, compressed or not. SourceError when unreadable or empty."""
     data = _read(path, SourceError, DECOMPRESSED_LIMIT)
     if not len(data):
-        raise SourceError(f"{'standard input' if path == '-' else path}: is empty")
+        raise SourceError(f"{name_of(path)}: is empty")
     return data
 
 
@@ -209,7 +209,7 @@ def _describe_elf(head: bytes) -> str:
 def in_pieces(data: npt.NDArray[np.uint8]) -> str | None:
     """What kind of file holds memory page by page, so that no region is whole in it; None for all others."""
     head = data[:16].tobytes()
-    return next((words for offset, magic, words in _IN_PIECES if head.startswith(magic, offset)), None)
+    return _first_signature(_IN_PIECES, head)
 
 
 def recognize(data: npt.NDArray[np.uint8]) -> str | None:
@@ -217,7 +217,11 @@ def recognize(data: npt.NDArray[np.uint8]) -> str | None:
     head = data[:4096].tobytes()
     if head.startswith(b"\x7fELF"):
         return _describe_elf(head)
-    return next((words for offset, magic, words in _SIGNATURES if head.startswith(magic, offset)), None)
+    return _first_signature(_SIGNATURES, head)
+
+
+def _first_signature(signatures: tuple[tuple[int, bytes, str], ...], head: bytes) -> str | None:
+    return next((words for offset, magic, words in signatures if head.startswith(magic, offset)), None)
 
 
 def describe(data: npt.NDArray[np.uint8]) -> str:

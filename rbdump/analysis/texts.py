@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from rbdump.analysis.places import Place, find_places
 from rbdump.decompress import DECOMPRESSED_LIMIT
-from rbdump.errors import InputError, NotARegionError
+from rbdump.errors import InputError, NotARegionError, name_of
 from rbdump.findings import Finding
 from rbdump.inputs import load_input, recognize
 from rbdump.ring import open_region
@@ -39,11 +39,7 @@ def read_pieces(path: str) -> Generator[bytes, None, None]:
             while data := os.read(file.fileno(), _READ):
                 yield data
     except OSError as error:
-        raise InputError(f"{_name(path)}: cannot be read: {error.strerror}") from None
-
-
-def _name(path: str) -> str:
-    return "standard input" if path == "-" else path
+        raise InputError(f"{name_of(path)}: cannot be read: {error.strerror}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +78,7 @@ def look_into(path: str, *, stream: bool = False) -> Given:
             data += piece
             if len(data) > DECOMPRESSED_LIMIT:
                 message = f"gives more than {DECOMPRESSED_LIMIT} bytes; copy the part that matters into a file"
-                raise InputError(f"{_name(path)}: {message}")
+                raise InputError(f"{name_of(path)}: {message}")
         raw = np.frombuffer(data, np.uint8)
         raw.flags.writeable = False
     pieces.close()
@@ -145,4 +141,4 @@ def _refuse_utf16(path: str, data: bytes) -> None:
     data = data[:_SNIFF].removeprefix(codecs.BOM_UTF16_LE).removeprefix(codecs.BOM_UTF16_BE)
     for low, high in ((data[::2], data[1::2]), (data[1::2], data[::2])):
         if len(data) >= _SNIFF_LEAST // 2 and high.count(0) >= _MOST * len(high) and _is_text(low, _MOST):
-            raise InputError(f"{_name(path)}: is text in UTF-16; convert it with: iconv -f UTF-16 -t UTF-8")
+            raise InputError(f"{name_of(path)}: is text in UTF-16; convert it with: iconv -f UTF-16 -t UTF-8")

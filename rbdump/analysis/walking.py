@@ -24,7 +24,7 @@ from rbdump.analysis.coredump import torn_at
 from rbdump.analysis.dump import Dump
 from rbdump.analysis.walkoptions import WalkOptions
 from rbdump.columns import look_up
-from rbdump.errors import NotARegionError, UsageError
+from rbdump.errors import NotARegionError, UsageError, name_of
 from rbdump.events.entries import Entries, gather_entries, swept_ids
 from rbdump.events.rows import Memory
 from rbdump.findings import Finding, Severity
@@ -101,7 +101,7 @@ def walk_dump(path: str, options: WalkOptions, raw: npt.NDArray[np.uint8] | None
 def _open_region(source: Input, options: WalkOptions) -> Region:
     if options.policy not in (None, *POLICIES):
         raise UsageError(f"{options.policy!r} is no policy of --strict; there are {', '.join(POLICIES)}")
-    name = "standard input" if source.name == "-" else source.name
+    name = name_of(source.name)
     pieces = in_pieces(source.data) if options.offset is None else None
     if pieces is not None:
         raise NotARegionError(f"{name}: no persistent ring buffer lies whole in the input; it looks like {pieces}")

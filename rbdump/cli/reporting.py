@@ -11,7 +11,7 @@ import stat
 from collections import Counter
 from collections.abc import Sequence
 
-from rbdump.errors import OutputError, UsageError, complain
+from rbdump.errors import OutputError, UsageError, complain, name_of
 from rbdump.findings import Finding, Severity
 
 __all__ = ["check_findings_file", "report_findings"]
@@ -41,8 +41,8 @@ def check_findings_file(path: str, inputs: Sequence[str]) -> None:
         for name in ("-", *inputs):  # standard input is read by `resolve` without being named
             with contextlib.suppress(OSError):
                 if os.path.samestat(found, os.fstat(0) if name == "-" else os.stat(name)):
-                    what = "standard input" if name == "-" else name
-                    raise UsageError(f"--findings {path} would overwrite {what}, which is an input; give another file")
+                    text = f"--findings {path} would overwrite {name_of(name)}, which is an input; give another file"
+                    raise UsageError(text)
     for name in filter(os.path.isdir, inputs):
         if _is_below(path, found, name):
             raise UsageError(f"--findings {path} is in the folder {name}, which is an input; give a file elsewhere")
